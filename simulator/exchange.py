@@ -1,0 +1,344 @@
+"""The frame around every platform view: find the tank, draw faults, call the plain handler, note it all.
+
+A handler is a plain function from a :class:`Call` to an :class:`Answer`; it knows neither Flask nor sockets.
+State it changes through ``call.conn`` is committed together with the journal entry, before the answer goes out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flask
+import orjson
+from sqlalchemy import Connection
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from simulator import clock, faults, journal
+from simulator.tank import Tank, Tanks
+from simulator.wire import KEY, Wire
+
+log = logging.getLogger(__name__)
+
+MAX_READ_BYTES = 64 * 1024 * 1024
+"""More than any documented body limit: beyond it a body is not read at all."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a platform decides upon. ``body`` is as received (not decompressed)."""
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+    remote_addr: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an answer is what it is: the rule that fired, its source, figures, and advice to the caller."""
+
+    rule: str
+    text: str
+    source: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule,
+            "text": self.text,
+            "source": self.source,
+            "detail": dict(self.detail),
+            "advice": self.advice,
+        }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``body``: bytes or text as they are; a dict or list becomes compact JSON in its own key order."""
+
+    status: int
+    body: bytes | str | Mapping[str, Any] | list[Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str | None = None
+    why: tuple[Reason, ...] = ()
+
+    def raw(self) -> bytes:
+        """The body as bytes."""
+        if self.body is None:
+            return b""
+        if isinstance(self.body, bytes):
+            return self.body
+        if isinstance(self.body, str):
+            return self.body.encode()
+        return orjson.dumps(self.body)
+
+    def type(self) -> str:
+        """The content type: the given one, else what fits the body."""
+        if self.content_type:
+            return self.content_type
+        return "application/json" if isinstance(self.body, Mapping | list) else "text/plain; charset=utf-8"
+
+
+@dataclass
+class Call:
+    """A request that has reached its tank, with an open write transaction."""
+
+    request: Request
+    tank: Tank
+    conn: Connection
+    now_ms: int
+    path_args: Mapping[str, Any]
+    detail: Any = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """Result of looking for the tank: ``tank`` None means refuse; ``owner`` is the tank whose journal notes a
+    refused request anyway (a revoked key, the other region); ``detail`` goes to the handler or the refusal."""
+
+    tank: Tank | None
+    detail: Any = None
+    owner: Tank | None = None
+
+
+Handler = Callable[[Call], Answer]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One documented endpoint. ``handle`` None: documented, not simulated, answers an honest 501.
+
+    ``find`` resolves the tank by credential, ``refuse`` answers in the vendor's words when there is none.
+    """
+
+    method: str
+    path: str
+    name: str
+    handle: Handler | None
+    find: Callable[[Request, Tanks], Found]
+    refuse: Callable[[Request, Any], Answer]
+    document: str = ""
+    request_schema: str | None = None
+    request_type: str = "application/json"
+    responses: Mapping[int, str] = field(default_factory=dict)
+    security: tuple[str, ...] = ()
+
+
+FaultAnswer = Callable[[faults.Fault, Request], Answer]
+
+
+def plain_fault_answer(fault: faults.Fault, _request: Request) -> Answer:
+    """The answer of a ``status`` or ``throttle_burst`` fault where the platform has no words of its own."""
+    status = int(fault.params.get("status", 429 if fault.kind == "throttle_burst" else 503))
+    body = fault.params.get("body", {"code": status, "error": "Injected fault"})
+    return Answer(status, body)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What makes one platform's Flask app."""
+
+    name: str
+    tanks: Tanks
+    routes: Sequence[Route]
+    not_found: Callable[[Request], Answer]
+    fault_answer: FaultAnswer = plain_fault_answer
+
+
+def make_app(
+    platform: str,
+    tanks: Tanks,
+    routes: Sequence[Route],
+    not_found: Callable[[Request], Answer],
+    fault_answer: FaultAnswer = plain_fault_answer,
+) -> flask.Flask:
+    """A Flask app that serves ``routes`` of ``platform`` and answers unknown paths with ``not_found``."""
+    frame = Platform(platform, tanks, routes, not_found, fault_answer)
+    app = flask.Flask(f"simulator.{platform}", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    for index, route in enumerate(routes):
+        app.add_url_rule(
+            route.path,
+            endpoint=f"{index}:{route.name}",
+            view_func=_view(frame, route),
+            methods=[route.method],
+            provide_automatic_options=False,
+        )
+    app.register_error_handler(HTTPException, lambda error: _unknown(frame, error))
+    app.extensions["wavetank"] = frame
+    return app
+
+
+def _read_request() -> Request:
+    incoming = flask.request
+    length = incoming.content_length
+    if length is not None and length > MAX_READ_BYTES:
+        raise RequestEntityTooLarge
+    return Request(
+        incoming.method,
+        incoming.path,
+        incoming.args.to_dict(flat=False),
+        incoming.headers,
+        incoming.get_data(cache=True, parse_form_data=False),
+        incoming.remote_addr or "",
+    )
+
+
+def _unknown(frame: Platform, error: HTTPException) -> flask.Response:
+    return _respond(frame.not_found(_read_request() if error.code != 413 else _bare_request()), None)
+
+
+def _bare_request() -> Request:
+    incoming = flask.request
+    return Request(incoming.method, incoming.path, {}, incoming.headers, b"", incoming.remote_addr or "")
+
+
+def _respond(answer: Answer, request_id: str | None) -> flask.Response:
+    headers = Headers(list(answer.headers.items()))
+    headers["Content-Type"] = answer.type()
+    if request_id is not None:
+        headers["X-Wavetank-Request"] = request_id
+    return flask.Response(answer.raw(), status=answer.status, headers=headers)
+
+
+def not_simulated(frame: Platform, route: Route) -> Answer:
+    """The honest answer of an endpoint that is documented by the vendor and not simulated here."""
+    return Answer(
+        501,
+        {
+            "code": 501,
+            "error": f"{route.name} ({route.method} {route.path}) is documented by the vendor "
+            "and not simulated by wavetank yet",
+        },
+        why=(Reason("not-simulated", f"{route.name} is not simulated", route.document),),
+    )
+
+
+def _view(frame: Platform, route: Route) -> Callable[..., flask.Response]:
+    def view(**path_args: Any) -> flask.Response:
+        began = clock.real_us()
+        request = _read_request()
+        found = route.find(request, frame.tanks)
+        tank = found.tank or found.owner
+        if tank is None:
+            answer = not_simulated(frame, route) if route.handle is None else route.refuse(request, found.detail)
+            return _respond(answer, None)
+        tank.open_requests += 1
+        try:
+            answer, n, wire = _exchange(frame, route, request, found, tank, path_args, began)
+        finally:
+            tank.open_requests -= 1
+        if wire is not None:
+            flask.request.environ[KEY] = wire
+        return _respond(answer, f"{tank.id}.{n}")
+
+    return view
+
+
+def _exchange(
+    frame: Platform,
+    route: Route,
+    request: Request,
+    found: Found,
+    tank: Tank,
+    path_args: Mapping[str, Any],
+    began: int,
+) -> tuple[Answer, int, Wire | None]:
+    with tank.store.write() as conn:
+        meta = tank.meta(conn)
+        now_ms = meta.clock.now_ms()
+        fault = faults.draw(tank, conn, frame.name, request.path, now_ms) if meta.faults else None
+        applied = True
+        outcome = "answered"
+        if fault is not None and fault.kind in faults.NOT_APPLIED and not fault.params.get("applied"):
+            answer, applied = _unapplied(frame, route, request, fault), False
+        elif found.tank is None:
+            answer = not_simulated(frame, route) if route.handle is None else route.refuse(request, found.detail)
+        elif route.handle is None:
+            answer = not_simulated(frame, route)
+        else:
+            answer = _handle(route.handle, Call(request, tank, conn, now_ms, path_args, found.detail))
+        wire = _wire(fault)
+        if wire is not None and wire.cut:
+            outcome = "applied, answer lost" if applied else "connection reset, not applied"
+        elif fault is not None:
+            outcome = f"fault {fault.kind}" + ("" if applied else ", not applied")
+        if fault is not None and applied and fault.kind in faults.NOT_APPLIED - {"reset_before"}:
+            answer = _unapplied(frame, route, request, fault)
+        n = journal.record(
+            tank,
+            conn,
+            journal.Entry(
+                frame.name,
+                "in",
+                request.method,
+                request.path,
+                flask.request.query_string.decode("latin-1"),
+                dict(request.headers.items()),
+                request.body,
+                None if wire is not None and wire.cut else answer.status,
+                {"Content-Type": answer.type(), **answer.headers},
+                answer.raw(),
+                clock.real_us() - began,
+                now_ms,
+                outcome,
+                None if fault is None else f"{fault.kind}#{fault.id}",
+                [reason.shown() for reason in answer.why],
+            ),
+        )
+    return answer, n, wire
+
+
+def _handle(handle: Handler, call: Call) -> Answer:
+    # What a failing handler wrote is undone while the journal entry about it stays.
+    call.conn.exec_driver_sql("SAVEPOINT handler")
+    try:
+        answer = handle(call)
+    except Exception:
+        call.conn.exec_driver_sql("ROLLBACK TO handler")
+        log.exception("%s %s failed in tank %s", call.request.method, call.request.path, call.tank.id)
+        answer = Answer(
+            500,
+            {"code": 500, "error": "wavetank failed to answer this request: a defect, please report it"},
+            why=(Reason("defect", "the simulator failed", "none"),),
+        )
+    call.conn.exec_driver_sql("RELEASE handler")
+    return answer
+
+
+def _unapplied(frame: Platform, route: Route, request: Request, fault: faults.Fault) -> Answer:
+    why = (Reason(f"fault-{fault.kind}", "an injected fault answered instead of the platform", "fault"),)
+    if fault.kind in ("wrong_region", "revoked_key"):
+        answer = route.refuse(request, route.find(request, frame.tanks).detail)
+    elif fault.kind == "non_json":
+        status = int(fault.params.get("status", 502))
+        body = str(fault.params.get("body", f"<html><body><h1>{status} Bad Gateway</h1></body></html>"))
+        answer = Answer(status, body, content_type="text/html")
+    elif fault.kind == "reset_before":
+        answer = Answer(503, b"")
+    else:
+        answer = frame.fault_answer(fault, request)
+    return Answer(answer.status, answer.body, answer.headers, answer.content_type, why)
+
+
+def _wire(fault: faults.Fault | None) -> Wire | None:
+    if fault is None:
+        return None
+    delay = int(fault.params.get("ms", 0))
+    if fault.kind == "latency":
+        return Wire(delay_ms=delay or 1000)
+    if fault.kind in ("reset_before", "reset_after"):
+        return Wire(delay_ms=delay, cut=True)
+    if fault.kind == "truncated_body":
+        return Wire(delay_ms=delay, keep=0.5)
+    if fault.kind == "slow_body":
+        return Wire(delay_ms=delay, bytes_per_s=max(1, int(fault.params.get("bytes_per_s", 100))))
+    return None

@@ -1,0 +1,100 @@
+"""Feeds: how a platform pushes a request to the connector under test, and notes what came of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import requests
+
+from simulator import clock, faults, journal
+from simulator.tank import Tank
+
+_local = threading.local()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The connector's answer: ``status`` is None when none came (``error`` says why)."""
+
+    status: int | None
+    body: bytes = b""
+    error: str | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether the connector took the request for good: any 2xx."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+def _session() -> requests.Session:
+    session: requests.Session | None = getattr(_local, "session", None)
+    if session is None:
+        session = requests.Session()
+        session.trust_env = False
+        session.headers.clear()
+        _local.session = session
+    return session
+
+
+def post(
+    tank: Tank, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, platform: str = "connector"
+) -> Outcome:
+    """POST ``body`` to the connector in real time and journal it; never raises for what the network does.
+
+    No write transaction may be open. Faults set for the platform ``connector`` apply here: a lost answer
+    (``reset_after``) is delivered and then forgotten, which is what makes duplicates.
+    """
+    path = urlsplit(url).path
+    with tank.store.write() as conn:
+        meta = tank.meta(conn)
+        now_ms = meta.clock.now_ms()
+        fault = faults.draw(tank, conn, platform, path, now_ms) if meta.faults else None
+    began = clock.real_us()
+    outcome = _send(url, body, headers, timeout_s, fault)
+    tank.note_fed()
+    with tank.store.write() as conn:
+        journal.record(
+            tank,
+            conn,
+            journal.Entry(
+                platform,
+                "out",
+                "POST",
+                path,
+                urlsplit(url).query,
+                dict(headers),
+                body,
+                outcome.status,
+                {},
+                outcome.body,
+                clock.real_us() - began,
+                now_ms,
+                outcome.error or "answered",
+                None if fault is None else f"{fault.kind}#{fault.id}",
+            ),
+        )
+    return outcome
+
+
+def _send(
+    url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, fault: faults.Fault | None
+) -> Outcome:
+    if fault is not None and fault.kind == "reset_before":
+        return Outcome(None, b"", "connection reset before the request was sent (injected)")
+    if fault is not None and fault.kind in ("status", "throttle_burst"):
+        default = 429 if fault.kind == "throttle_burst" else 503
+        return Outcome(int(fault.params.get("status", default)), b"", "answered by an injected fault")
+    if fault is not None and fault.kind == "latency":
+        clock.real_sleep(int(fault.params.get("ms", 1000)) / 1000)
+    try:
+        answer = _session().post(url, data=body, headers=dict(headers), timeout=timeout_s, allow_redirects=False)
+    except requests.Timeout:
+        return Outcome(None, b"", f"no answer within {timeout_s:g} s")
+    except requests.RequestException as error:
+        return Outcome(None, b"", f"no answer: {type(error).__name__}")
+    if fault is not None and fault.kind in ("reset_after", "truncated_body"):
+        return Outcome(None, b"", "answer lost on the way back (injected)")
+    return Outcome(answer.status_code, answer.content[:65536])

@@ -1,0 +1,222 @@
+"""Storage: one SQL database per tank through SQLAlchemy Core, SQLite embedded (memory or a file).
+
+Every table of a tank is declared on :data:`metadata` by the module that owns it. Writers take turns; a
+transaction either happens whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    StaticPool,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    select,
+)
+
+metadata = MetaData()
+
+OBSERVING: set[str] = set()
+"""Names of tables that only observe (journal, refusals …): they are no part of :meth:`Store.digest`."""
+
+_templates: dict[frozenset[str], sqlite3.Connection] = {}
+_template_lock = threading.Lock()
+
+
+class Store:
+    """One tank's database (or the directory of tanks, when ``tables`` says so).
+
+    :param path: SQLite file, or None for memory.
+    """
+
+    def __init__(self, path: Path | None = None, tables: MetaData = metadata) -> None:
+        self.path = path
+        self.tables = tables
+        self._turn = threading.RLock()
+        self.engine = _memory_engine() if path is None else _file_engine(path)
+        self._create()
+
+    def _create(self) -> None:
+        key = frozenset(self.tables.tables)
+        if self.path is not None:
+            self.tables.create_all(self.engine)
+            return
+        with _template_lock:
+            template = _templates.get(key)
+            if template is None:
+                self.tables.create_all(self.engine)
+                template = sqlite3.connect(":memory:", check_same_thread=False)
+                with self._raw() as raw:
+                    raw.backup(template)
+                _templates[key] = template
+                return
+            with self._raw() as raw:
+                template.backup(raw)
+
+    @contextmanager
+    def _raw(self) -> Iterator[sqlite3.Connection]:
+        connection = self.engine.raw_connection()
+        try:
+            raw = connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            yield raw
+        finally:
+            connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write: begun at once, committed at the end, rolled back on an exception."""
+        with self._turn, self.engine.connect() as conn:
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield conn
+            except BaseException:
+                conn.exec_driver_sql("ROLLBACK")
+                raise
+            conn.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view for reading."""
+        if self.path is None:
+            with self._turn, self.engine.connect() as conn:
+                yield conn
+            return
+        with self.engine.connect() as conn:
+            conn.exec_driver_sql("BEGIN")
+            try:
+                yield conn
+            finally:
+                conn.exec_driver_sql("COMMIT")
+
+    def clear(self) -> None:
+        """Empty every table."""
+        with self.write() as conn:
+            for table in reversed(self.tables.sorted_tables):
+                conn.execute(table.delete())
+
+    def digest(self) -> str:
+        """A hash over the rows of every table that holds state; equal digests mean equal state."""
+        summary = hashlib.sha256()
+        with self.read() as conn:
+            for table in sorted(self.tables.tables.values(), key=lambda each: each.name):
+                if table.name in OBSERVING:
+                    continue
+                rows = sorted(repr(tuple(row)) for row in conn.execute(select(table)))
+                summary.update(f"{table.name}:{len(rows)}\n".encode())
+                for row in rows:
+                    summary.update(row.encode())
+        return summary.hexdigest()
+
+    def snapshot(self, target: Path) -> None:
+        """Copy the whole database into the SQLite file ``target`` (replaced when there)."""
+        target.unlink(missing_ok=True)
+        copy = sqlite3.connect(target)
+        try:
+            with self._turn, self._raw() as raw:
+                raw.backup(copy)
+        finally:
+            copy.close()
+
+    def restore(self, source: Path) -> None:
+        """Make the database equal to the snapshot in ``source``."""
+        copy = sqlite3.connect(source)
+        try:
+            with self._turn, self._raw() as raw:
+                copy.backup(raw)
+        finally:
+            copy.close()
+
+    def close(self) -> None:
+        """Release the connections; a memory store is gone after this."""
+        with self._turn:
+            self.engine.dispose()
+
+
+def _memory_engine() -> Engine:
+    engine = create_engine(
+        "sqlite://",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "isolation_level": None},
+        skip_autocommit_rollback=True,
+        isolation_level="AUTOCOMMIT",
+    )
+    event.listen(engine, "connect", _memory_pragmas)
+    return engine
+
+
+def _file_engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        pool_size=4,
+        max_overflow=60,
+        connect_args={"check_same_thread": False, "isolation_level": None, "timeout": 30},
+        skip_autocommit_rollback=True,
+        isolation_level="AUTOCOMMIT",
+    )
+    event.listen(engine, "connect", _file_pragmas)
+    return engine
+
+
+def _memory_pragmas(raw: sqlite3.Connection, _record: object) -> None:
+    raw.execute("PRAGMA temp_store = MEMORY")
+
+
+def _file_pragmas(raw: sqlite3.Connection, _record: object) -> None:
+    # WAL lets readers work beside the one writer; NORMAL survives a killed process (a power cut may
+    # lose the last transactions, never consistency).
+    raw.execute("PRAGMA journal_mode = WAL")
+    raw.execute("PRAGMA synchronous = NORMAL")
+    raw.execute("PRAGMA temp_store = MEMORY")
+
+
+def json_set(values: Iterable[Any]) -> Select[tuple[Any]]:
+    """A one-column subquery over ``values``, bound as one parameter: ``column.in_(json_set(ids))``.
+
+    One statement serves any number of values, which keeps set-based reads cheap and cached.
+    """
+    text = orjson.dumps(list(values)).decode()
+    each = func.json_each(bindparam(None, text, unique=True)).table_valued("value")
+    return select(each.c.value)
+
+
+def _placeholders(conn: Connection, count: int) -> str:
+    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
+    return ", ".join([mark] * count)
+
+
+def insert_rows(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert ``rows`` (tuples in the order of ``columns``) with one executemany; nothing for no rows."""
+    if rows:
+        sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({_placeholders(conn, len(columns))})"
+        conn.exec_driver_sql(sql, list(rows))
+
+
+def upsert_rows(
+    conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: Sequence[str]
+) -> None:
+    """Insert ``rows``; where ``key`` (a unique or primary key) is already there, overwrite the rest."""
+    if not rows:
+        return
+    rest = [column for column in columns if column not in key]
+    action = "DO UPDATE SET " + ", ".join(f"{c} = excluded.{c}" for c in rest) if rest else "DO NOTHING"
+    sql = (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({_placeholders(conn, len(columns))}) "
+        f"ON CONFLICT ({', '.join(key)}) {action}"
+    )
+    conn.exec_driver_sql(sql, list(rows))
