@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from simulator import clock, faults, journal
+from simulator import clock, faults, journal, openapi
 from simulator.tank import Tank, Tanks
 from simulator.wire import KEY, Wire
 
@@ -172,9 +172,30 @@ def make_app(
             methods=[route.method],
             provide_automatic_options=False,
         )
+    published = _published(frame)
+    app.add_url_rule("/openapi.json", "openapi", lambda: _respond(Answer(200, published), None))
     app.register_error_handler(HTTPException, lambda error: _unknown(frame, error))
     app.extensions["wavetank"] = frame
     return app
+
+
+def _published(frame: Platform) -> dict[str, Any]:
+    return openapi.document(
+        f"wavetank: simulated {frame.name}",
+        [
+            openapi.Operation(
+                route.method,
+                route.path,
+                route.name,
+                {status: (text, {}) for status, text in route.responses.items()},
+                None if route.request_schema is None else openapi.contract(route.request_schema),
+                route.request_type,
+            )
+            for route in frame.routes
+            if route.handle is not None
+        ],
+        [f"{route.method} {route.path}" for route in frame.routes if route.handle is None],
+    )
 
 
 def _read_request() -> Request:
@@ -231,11 +252,11 @@ def _view(frame: Platform, route: Route) -> Callable[..., flask.Response]:
         if tank is None:
             answer = not_simulated(frame, route) if route.handle is None else route.refuse(request, found.detail)
             return _respond(answer, None)
-        tank.open_requests += 1
+        tank.enter()
         try:
             answer, n, wire = _exchange(frame, route, request, found, tank, path_args, began)
         finally:
-            tank.open_requests -= 1
+            tank.leave()
         if wire is not None:
             flask.request.environ[KEY] = wire
         return _respond(answer, f"{tank.id}.{n}")
@@ -292,6 +313,7 @@ def _exchange(
                 outcome,
                 None if fault is None else f"{fault.kind}#{fault.id}",
                 [reason.shown() for reason in answer.why],
+                0 if wire is None else wire.busy_ms(len(answer.raw())),
             ),
         )
     return answer, n, wire

@@ -22,6 +22,8 @@ class Outcome:
     status: int | None
     body: bytes = b""
     error: str | None = None
+    reached: bool = True
+    """Whether the connector may have seen the request."""
 
     @property
     def taken(self) -> bool:
@@ -54,7 +56,8 @@ def post(
         fault = faults.draw(tank, conn, platform, path, now_ms) if meta.faults else None
     began = clock.real_us()
     outcome = _send(url, body, headers, timeout_s, fault)
-    tank.note_fed()
+    if outcome.reached:
+        tank.note_fed()
     with tank.store.write() as conn:
         journal.record(
             tank,
@@ -83,16 +86,21 @@ def _send(
     url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, fault: faults.Fault | None
 ) -> Outcome:
     if fault is not None and fault.kind == "reset_before":
-        return Outcome(None, b"", "connection reset before the request was sent (injected)")
+        return Outcome(None, b"", "connection reset before the request was sent (injected)", reached=False)
     if fault is not None and fault.kind in ("status", "throttle_burst"):
         default = 429 if fault.kind == "throttle_burst" else 503
-        return Outcome(int(fault.params.get("status", default)), b"", "answered by an injected fault")
+        return Outcome(int(fault.params.get("status", default)), b"", "answered by an injected fault", reached=False)
     if fault is not None and fault.kind == "latency":
         clock.real_sleep(int(fault.params.get("ms", 1000)) / 1000)
     try:
         answer = _session().post(url, data=body, headers=dict(headers), timeout=timeout_s, allow_redirects=False)
+    except requests.ConnectTimeout:
+        return Outcome(None, b"", f"no connection within {timeout_s:g} s", reached=False)
     except requests.Timeout:
         return Outcome(None, b"", f"no answer within {timeout_s:g} s")
+    except requests.ConnectionError as error:
+        refused = "Connection refused" in str(error)
+        return Outcome(None, b"", "connection refused" if refused else "connection broken", reached=not refused)
     except requests.RequestException as error:
         return Outcome(None, b"", f"no answer: {type(error).__name__}")
     if fault is not None and fault.kind in ("reset_after", "truncated_body"):

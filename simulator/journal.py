@@ -59,6 +59,8 @@ class Entry:
     outcome: str
     fault: str | None = None
     why: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    busy_ms: int = 0
+    """How long the answer is still under way, in real ms: it holds quiet up."""
 
 
 def record(tank: Tank, conn: Connection, entry: Entry) -> int:
@@ -80,7 +82,7 @@ def record(tank: Tank, conn: Connection, entry: Entry) -> int:
             "response_body": _cut(mask(entry.response_body, secrets), limit),
             "latency_us": entry.latency_us,
             "tank_ms": entry.tank_ms,
-            "real_ms": clock.real_ms(),
+            "real_ms": clock.real_ms() + entry.busy_ms,
             "fault": entry.fault,
             "outcome": entry.outcome,
             "why": orjson.dumps(list(entry.why), default=str).decode(),
@@ -189,9 +191,17 @@ def entry(tank: Tank, conn: Connection, n: int) -> dict[str, Any] | None:
 
 
 def last_real_ms(conn: Connection) -> int:
-    """Wall-clock ms of the newest entry; 0 when there is none."""
+    """Wall-clock ms of the newest entry that a connector had a part in; 0 when there is none.
+
+    A feed that reached nobody changes nothing at the connector and does not hold quiet up.
+    """
     newest = conn.execute(_NEWEST).first()
     return 0 if newest is None else int(newest.real_ms)
 
 
-_NEWEST = select(_journal.c.real_ms).order_by(_journal.c.n.desc()).limit(1)
+_NEWEST = (
+    select(_journal.c.real_ms)
+    .where((_journal.c.direction == "in") | _journal.c.status.is_not(None))
+    .order_by(_journal.c.n.desc())
+    .limit(1)
+)

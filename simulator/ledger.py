@@ -78,6 +78,11 @@ def known(conn: Connection, flow: str, event_ids: Sequence[str]) -> set[str]:
     return set(conn.execute(query).scalars())
 
 
+def count(conn: Connection, flow: str) -> int:
+    """How many events of this flow were emitted."""
+    return int(conn.execute(_count(flow)).scalar_one())
+
+
 def read(
     conn: Connection,
     fates: Mapping[str, Fate],

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ _tanks = Table(
     Column("seed", BigInteger, nullable=False),
     Column("region", String, nullable=False),
     Column("limits", String, nullable=False),
+    Column("clock", String, nullable=False),
     Column("created_real_ms", BigInteger, nullable=False),
 )
 _credentials = Table(
@@ -112,9 +112,10 @@ class Tank:
     """One isolated world. Get one from :class:`Tanks`."""
 
     def __init__(
-        self, tank_id: str, seed: int, region: Region, limits: str, store: Store, tanks: Tanks
+        self, tank_id: str, born: int, seed: int, region: Region, limits: str, store: Store, tanks: Tanks
     ) -> None:
         self.id = tank_id
+        self.born = born
         self.seed = seed
         self.region: Region = region
         self.limits = limits
@@ -180,6 +181,16 @@ class Tank:
             self.order += 1
             return self.order
 
+    def enter(self) -> None:
+        """Count a request that a platform is working on."""
+        with self.order_lock:
+            self.open_requests += 1
+
+    def leave(self) -> None:
+        """Count a request as answered."""
+        with self.order_lock:
+            self.open_requests -= 1
+
     def note_fed(self) -> None:
         """Remember that a feed has just been answered by the connector."""
         self.fed_order = self.next_order()
@@ -232,21 +243,28 @@ class Tanks:
             raise ValueError(f"credential {unknown[0]!r} is unknown: give one of {', '.join(CREDENTIALS)}")
         for name, value in values.items():
             _check_credential(name, value)
+        start = clock or clocks.start("stepped")
+        born = clocks.real_ms()
         with self.store.write() as conn:
             if conn.execute(select(_tanks.c.id).where(_tanks.c.id == tank_id)).first():
                 raise ValueError(f"tank {tank_id!r} exists already: choose another id or delete it first")
             self._check_free(conn, tank_id, values)
             conn.execute(
                 _tanks.insert().values(
-                    id=tank_id, seed=seed, region=region, limits=limits, created_real_ms=clocks.real_ms()
+                    id=tank_id,
+                    seed=seed,
+                    region=region,
+                    limits=limits,
+                    clock=orjson.dumps({"mode": start.mode, "scale": start.scale, "start": start.tank_ms}).decode(),
+                    created_real_ms=born,
                 )
             )
             conn.execute(
                 _credentials.insert(),
                 [{"tank_id": tank_id, "name": n, "value": v, "revoked": False} for n, v in values.items()],
             )
-            tank = self._load(tank_id, seed, region, limits)
-            self._begin(tank, clock or clocks.start("stepped"), settings or {})
+            tank = self._load(tank_id, born, seed, region, limits)
+            self._begin(tank, start, settings or {})
         return tank
 
     def _begin(self, tank: Tank, clock: clocks.ClockState, settings: Mapping[str, Any]) -> None:
@@ -278,12 +296,15 @@ class Tanks:
             if taken:
                 raise ValueError(f"credential {name} is in use by tank {taken.tank_id!r}: choose another value")
 
-    def _load(self, tank_id: str, seed: int, region: Region, limits: str) -> Tank:
+    def _load(self, tank_id: str, born: int, seed: int, region: Region, limits: str) -> Tank:
         with self._lock:
             tank = self._open.get(tank_id)
-            if tank is None:
-                path = None if self.folder is None else self.folder / f"{tank_id}.db"
-                tank = Tank(tank_id, seed, region, limits, Store(path), self)
+            if tank is None or tank.born != born:
+                # Another process may have deleted the tank and made it anew: its file is then another one.
+                if tank is not None:
+                    tank.store.close()
+                path = None if self.folder is None else self.folder / f"{tank_id}-{born}.db"
+                tank = Tank(tank_id, born, seed, region, limits, Store(path), self)
                 self._open[tank_id] = tank
             return tank
 
@@ -294,7 +315,7 @@ class Tanks:
         if row is None:
             self._forget(tank_id)
             raise UnknownTank(f"tank {tank_id!r} does not exist: POST /tanks makes one")
-        return self._load(row.id, row.seed, row.region, row.limits)
+        return self._load(row.id, row.created_real_ms, row.seed, row.region, row.limits)
 
     def _forget(self, tank_id: str) -> None:
         with self._lock:
@@ -306,29 +327,40 @@ class Tanks:
         """All tanks, oldest first."""
         with self.store.read() as conn:
             rows = conn.execute(select(_tanks).order_by(_tanks.c.created_real_ms, _tanks.c.id)).all()
-        return [self._load(row.id, row.seed, row.region, row.limits) for row in rows]
+        return [self._load(row.id, row.created_real_ms, row.seed, row.region, row.limits) for row in rows]
 
     def delete(self, tank_id: str) -> None:
         """Remove a tank with all it holds. Raises UnknownTank."""
-        self.get(tank_id)
+        tank = self.get(tank_id)
         with self.store.write() as conn:
             conn.execute(_tanks.delete().where(_tanks.c.id == tank_id))
             conn.execute(_credentials.delete().where(_credentials.c.tank_id == tank_id))
         self._forget(tank_id)
-        if self.folder is not None:
-            for ending in ("db", "db-wal", "db-shm"):
-                (self.folder / f"{tank_id}.{ending}").unlink(missing_ok=True)
-            shutil.rmtree(self.folder / f"{tank_id}.snapshots", ignore_errors=True)
+        if tank.store.path is not None:
+            for ending in ("", "-wal", "-shm"):
+                tank.store.path.with_name(tank.store.path.name + ending).unlink(missing_ok=True)
 
-    def reset(self, tank_id: str, clock: clocks.ClockState) -> Tank:
-        """Empty a tank: same id, seed, keys and settings, everything else as new."""
+    def reset(self, tank_id: str) -> Tank:
+        """Empty a tank: same id, seed, keys, settings and kind of clock, everything else as new."""
         tank = self.get(tank_id)
-        overrides = dict(tank.settings.overrides)
+        overrides = orjson.loads(tank.meta().settings)
+        with self.store.read() as conn:
+            first = orjson.loads(conn.execute(select(_tanks.c.clock).where(_tanks.c.id == tank_id)).scalar_one())
+        start_ms = first["start"] if first["mode"] == "stepped" else None
+        clock = clocks.start(first["mode"], first["scale"], start_ms)
         tank.store.clear()
         self._begin(tank, clock, overrides)
         with self.store.write() as conn:
             conn.execute(_credentials.update().where(_credentials.c.tank_id == tank_id).values(revoked=False))
         return tank
+
+    def revocations(self, tank_id: str) -> list[str]:
+        """Names of the tank's credentials that are revoked now."""
+        with self.store.read() as conn:
+            query = select(_credentials.c.name).where(
+                _credentials.c.tank_id == tank_id, _credentials.c.revoked.is_(True)
+            )
+            return list(conn.execute(query.order_by(_credentials.c.name)).scalars())
 
     def find(self, name: str, value: str) -> tuple[Tank | None, bool]:
         """The tank whose credential ``name`` has this value, and whether that credential is revoked."""
@@ -336,7 +368,7 @@ class Tanks:
             row = conn.execute(_FIND, {"name": name, "value": value}).first()
         if row is None:
             return None, False
-        return self._load(row.id, row.seed, row.region, row.limits), row.revoked
+        return self._load(row.id, row.created_real_ms, row.seed, row.region, row.limits), row.revoked
 
     def credential(self, tank_id: str, name: str) -> tuple[str, bool]:
         """Value and revoked flag of a tank's credential."""
@@ -389,7 +421,14 @@ class Tanks:
 
 
 _FIND = (
-    select(_tanks.c.id, _tanks.c.seed, _tanks.c.region, _tanks.c.limits, _credentials.c.revoked)
+    select(
+        _tanks.c.id,
+        _tanks.c.created_real_ms,
+        _tanks.c.seed,
+        _tanks.c.region,
+        _tanks.c.limits,
+        _credentials.c.revoked,
+    )
     .join(_credentials, _credentials.c.tank_id == _tanks.c.id)
     .where(_credentials.c.name == bindparam("name"), _credentials.c.value == bindparam("value"))
 )

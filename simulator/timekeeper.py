@@ -142,6 +142,8 @@ class Timekeeper:
             last_traffic = journal.last_real_ms(conn)
         idle_ms = clocks.real_ms() - last_traffic
         settings = self.tank.settings
+        if idle_ms < 0:
+            return False  # a delayed answer is still under way
         settled = idle_ms >= settings["clock.settle_ms"]
         with self._changed:
             if not self._waits:
@@ -232,7 +234,8 @@ class Timekeeper:
             return list(conn.execute(query).all())
 
     def _run(self, timer: Any, now_ms: int) -> None:
-        self._handling += 1
+        with self._changed:
+            self._handling += 1
         try:
             self.handlers[timer.kind](self.tank, orjson.loads(timer.payload), now_ms)
         except Exception:
@@ -241,7 +244,8 @@ class Timekeeper:
             # The row goes last: a process killed in between runs the timer again.
             with self.tank.store.write() as conn:
                 conn.execute(_timers.delete().where(_timers.c.id == timer.id))
-            self._handling -= 1
+            with self._changed:
+                self._handling -= 1
 
     # -- time that runs by itself
 

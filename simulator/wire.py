@@ -28,6 +28,10 @@ class Wire:
     keep: float | None = None
     bytes_per_s: int | None = None
 
+    def busy_ms(self, size: int) -> int:
+        """Real ms that an answer of ``size`` bytes is under way."""
+        return self.delay_ms + (size * 1000 // self.bytes_per_s if self.bytes_per_s else 0)
+
 
 def reset(connection: socket.socket) -> None:
     """Abort a connection so that the peer sees a reset rather than an orderly end."""

@@ -1,0 +1,1 @@
+"""Mutants by the part they break; each module holds a list ``MUTANTS``."""

@@ -1,0 +1,10 @@
+"""Simulated Amplitude, one Flask app per region.
+
+What lives here: reading and checking uploads, throttling, deduplication, identity, user properties, and what a
+project holds. Decisions are plain functions (``validation``, ``throttle``, ``identity``, ``properties``);
+``ingest`` puts them together over the store. What may not live here: anything about a connector.
+"""
+
+from simulator.amplitude.app import create_app
+
+__all__ = ["create_app"]

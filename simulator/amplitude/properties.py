@@ -1,0 +1,95 @@
+"""User and group property operations on plain dictionaries.
+
+Source: Amplitude docs, Identify API and HTTP V2 API, User property operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ORDER = (
+    "$clearAll",
+    "$unset",
+    "$set",
+    "$setOnce",
+    "$add",
+    "$append",
+    "$prepend",
+    "$preInsert",
+    "$postInsert",
+    "$remove",
+)
+MAX_APPENDED = 10_000
+"""Characters that an appended array may reach in all."""
+
+
+def apply(current: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties after ``given``, a plain object or operations.
+
+    Where operations and plain keys are mixed the operations count; a property named by several operations obeys
+    the first in :data:`ORDER`. What cannot be done (``$add`` to text) leaves the property as it was.
+    """
+    operations = {name: given[name] for name in ORDER if name in given}
+    if not operations:
+        return {**current, **given}
+    result = dict(current)
+    if "$clearAll" in operations:
+        result = {}
+    taken: set[str] = set()
+    for name, values in operations.items():
+        if name == "$clearAll" or not isinstance(values, Mapping):
+            continue
+        for key, value in values.items():
+            if key not in taken:
+                taken.add(key)
+                _one(result, name, key, value)
+    return result
+
+
+def _one(result: dict[str, Any], operation: str, key: str, value: Any) -> None:
+    if operation == "$unset":
+        result.pop(key, None)
+    elif operation == "$set":
+        result[key] = value
+    elif operation == "$setOnce":
+        result.setdefault(key, value)
+    elif operation == "$add":
+        amount, base = _number(value), _number(result.get(key, 0))
+        if amount is not None and base is not None:
+            result[key] = base + amount
+    else:
+        _list(result, operation, key, value if isinstance(value, list) else [value])
+
+
+def _list(result: dict[str, Any], operation: str, key: str, values: list[Any]) -> None:
+    if operation == "$remove":
+        if key in result:
+            held = result[key] if isinstance(result[key], list) else [result[key]]
+            result[key] = [each for each in held if each not in values]
+        return
+    held = result.get(key, [])
+    held = list(held) if isinstance(held, list) else [held]
+    if operation in ("$preInsert", "$postInsert"):
+        fresh: list[Any] = []
+        for each in values:
+            if each not in held and each not in fresh:
+                fresh.append(each)
+        values = fresh
+    joined = values + held if operation in ("$prepend", "$preInsert") else held + values
+    while joined and sum(len(str(each)) for each in joined) > MAX_APPENDED:
+        joined.pop()
+    result[key] = joined
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        try:
+            return int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            return None
+    return None

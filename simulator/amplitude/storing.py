@@ -1,0 +1,251 @@
+"""Putting accepted events away: duplicates, identity, user properties, rows. Batches are handled as sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Connection, bindparam, func, literal_column, select
+
+from simulator.amplitude import tables
+from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
+from simulator.amplitude.properties import apply
+from simulator.amplitude.throttle import HOUR_MS
+from simulator.store import insert_rows, json_set, upsert_rows
+from simulator.tank import Tank
+
+DAY_MS = 86_400_000
+_EVENT_COLUMNS = (
+    "amplitude_id",
+    "user_id",
+    "device_id",
+    "event_type",
+    "time_ms",
+    "insert_id",
+    "received_ms",
+    "route",
+    "event",
+    "user_properties",
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What an accepted upload changed."""
+
+    rows: int
+    duplicates: int
+    merges: int
+
+    def shown(self) -> dict[str, int]:
+        return {"events_stored": self.rows, "duplicates_ignored": self.duplicates, "merges": self.merges}
+
+
+def _many(table_column: Any, columns: Sequence[Any], values: Any) -> Any:
+    return select(*columns).where(table_column.in_(json_set(values)))
+
+
+def store(
+    conn: Connection, tank: Tank, events: Sequence[dict[str, Any]], route: str, now_ms: int, remote_addr: str
+) -> Stored:
+    """Store checked events, in order. Source: Amplitude docs, HTTP V2 API, Event deduplication; Track unique users."""
+    devices = [_device_id(tank, event) for event in events]
+    insert_ids = _insert_ids(conn, tank, events)
+    fresh = _fresh(conn, tank, events, devices, insert_ids, now_ms)
+    if len(fresh) < len(events):
+        kept = set(fresh)
+        lost = [(insert_ids[i], now_ms) for i in range(len(events)) if i not in kept]
+        insert_rows(conn, tables.duplicates, ("insert_id", "received_ms"), lost)
+    people = _load(conn, {devices[i] for i in fresh}, {e["user_id"] for e in events if "user_id" in e})
+    last = _counter(conn, "amplitude_id", FIRST_ID)
+    ids = numbers(last, tank.seed)
+    owners = [assign(people, devices[i], events[i].get("user_id"), ids) for i in fresh]
+    _save(conn, people, last, now_ms)
+    shown = _user_properties(conn, tank, [events[i] for i in fresh], owners, now_ms)
+    rows = []
+    for position, i in enumerate(fresh):
+        event = events[i]
+        if event["event_type"] == "$groupidentify":
+            _group_properties(conn, event)
+            continue
+        if event["event_type"] == "$identify":
+            continue
+        if event.get("ip") == "$remote":
+            event = {**event, "ip": remote_addr}
+        rows.append(
+            (
+                owners[position],
+                event.get("user_id"),
+                devices[i],
+                event["event_type"],
+                event.get("time", now_ms),
+                insert_ids[i],
+                now_ms,
+                route,
+                orjson.dumps(event).decode(),
+                shown[position],
+            )
+        )
+    insert_rows(conn, tables.events, _EVENT_COLUMNS, rows)
+    return Stored(len(rows), len(events) - len(fresh), len(people.merges))
+
+
+def _device_id(tank: Tank, event: dict[str, Any]) -> str:
+    device: str | None = event.get("device_id")
+    return device if device is not None else derived_device_id(f"{tank.id}:{tank.seed}", event["user_id"])
+
+
+def _insert_ids(conn: Connection, tank: Tank, events: Sequence[dict[str, Any]]) -> list[str]:
+    if all("insert_id" in event for event in events):
+        return [event["insert_id"] for event in events]
+    count = _counter(conn, "assigned_insert_ids", 0)
+    random = tank.rng("insert_id", count)
+    found = [
+        event["insert_id"] if "insert_id" in event else str(UUID(int=random.getrandbits(128), version=4))
+        for event in events
+    ]
+    _set_counter(conn, "assigned_insert_ids", count + len(events))
+    return found
+
+
+def _fresh(
+    conn: Connection,
+    tank: Tank,
+    events: Sequence[dict[str, Any]],
+    devices: Sequence[str],
+    insert_ids: Sequence[str],
+    now_ms: int,
+) -> list[int]:
+    """Indexes of the events that are no duplicates, within the request and of the last days."""
+    since = now_ms - round(float(tank.settings["amplitude.dedupe_days"]) * DAY_MS)
+    query = _many(
+        tables.events.c.insert_id, (tables.events.c.insert_id, tables.events.c.device_id), insert_ids
+    ).where(tables.events.c.received_ms > bindparam("since"))
+    seen = {(row[0], row[1]) for row in conn.execute(query, {"since": since})}
+    anywhere = {insert_id for insert_id, _ in seen}
+    counters = _known_event_ids(conn, tank, events, devices, since)
+    new_counters = []
+    fresh = []
+    for i, event in enumerate(events):
+        key = (insert_ids[i], devices[i])
+        if key in seen or ("device_id" not in event and insert_ids[i] in anywhere):
+            continue
+        if counters is not None and "event_id" in event and "time" in event:
+            counter = (devices[i], event["event_id"], event["time"])
+            if counter in counters:
+                continue
+            counters.add(counter)
+            new_counters.append((*counter, now_ms))
+        seen.add(key)
+        anywhere.add(insert_ids[i])
+        fresh.append(i)
+    columns = ("device_id", "event_id", "time_ms", "received_ms")
+    upsert_rows(conn, tables.event_ids, columns, new_counters, columns[:3])
+    return fresh
+
+
+def _known_event_ids(
+    conn: Connection, tank: Tank, events: Sequence[dict[str, Any]], devices: Sequence[str], since: int
+) -> set[tuple[str, int, int]] | None:
+    carriers = {devices[i] for i, event in enumerate(events) if "event_id" in event and "time" in event}
+    if not carriers or not tank.settings["amplitude.dedupe_by_event_id"]:
+        return None
+    table = tables.event_ids
+    query = _many(table.c.device_id, (table.c.device_id, table.c.event_id, table.c.time_ms), carriers)
+    return {(r[0], r[1], r[2]) for r in conn.execute(query.where(table.c.received_ms > since))}
+
+
+def _load(conn: Connection, devices: set[str], users: set[str]) -> People:
+    people = People()
+    table = tables.devices
+    for row in conn.execute(_many(table.c.device_id, (table,), devices)):
+        people.devices[row[0]] = Device(row[1], row[2])
+    if users:
+        for row in conn.execute(_many(tables.users.c.user_id, (tables.users,), users)):
+            people.users[row[0]] = row[1]
+    return people
+
+
+def _save(conn: Connection, people: People, last: int, now_ms: int) -> None:
+    rows = [(d, people.devices[d].own, people.devices[d].user) for d in sorted(people.changed_devices)]
+    upsert_rows(conn, tables.devices, ("device_id", "own_id", "user_amplitude_id"), rows, ("device_id",))
+    upsert_rows(conn, tables.users, ("user_id", "amplitude_id"), list(people.new_users.items()), ("user_id",))
+    merges = [(gone, now, now_ms) for gone, now in people.merges]
+    insert_rows(conn, tables.merges, ("amplitude_id", "merged_amplitude_id", "merge_time_ms"), merges)
+    used = [d.own for d in people.devices.values() if d.own] + list(people.users.values())
+    used += [gone for gone, _ in people.merges]
+    newest = max(used, default=last)
+    if newest > last:
+        _set_counter(conn, "amplitude_id", newest)
+
+
+def _counter(conn: Connection, name: str, default: int) -> int:
+    value = conn.execute(_COUNTER, {"name": name}).scalar()
+    return default if value is None else int(value)
+
+
+_COUNTER = select(tables.counters.c.value).where(tables.counters.c.name == bindparam("name"))
+
+
+def _set_counter(conn: Connection, name: str, value: int) -> None:
+    upsert_rows(conn, tables.counters, ("name", "value"), [(name, value)], ("name",))
+
+
+def _user_properties(
+    conn: Connection, tank: Tank, events: Sequence[dict[str, Any]], owners: Sequence[int], now_ms: int
+) -> list[str | None]:
+    """Apply the events' user properties in order; answers what each event shows (JSON), None for none."""
+    if not any("user_properties" in event for event in events):
+        any_stored = conn.execute(_ANY_PROPERTIES).first()
+        if any_stored is None:
+            return [None] * len(events)
+    table = tables.properties
+    held = {row[0]: row for row in conn.execute(_many(table.c.amplitude_id, (table,), set(owners)))}
+    current = {amplitude_id: orjson.loads(row[1]) for amplitude_id, row in held.items()}
+    hour = now_ms // HOUR_MS
+    updates = {a: (row[3] if row[2] == hour else 0) for a, row in held.items()}
+    most = int(tank.settings["amplitude.property_updates_per_hour"])
+    texts = {a: row[1] for a, row in held.items()}
+    changed: set[int] = set()
+    shown: list[str | None] = []
+    for event, owner in zip(events, owners, strict=True):
+        given = event.get("user_properties")
+        if event.get("$skip_user_properties_sync"):
+            shown.append(None if given is None else orjson.dumps(apply({}, given)).decode())
+            continue
+        if given and updates.get(owner, 0) < most:
+            current[owner] = apply(current.get(owner, {}), given)
+            updates[owner] = updates.get(owner, 0) + 1
+            texts[owner] = orjson.dumps(current[owner]).decode()
+            changed.add(owner)
+        shown.append(texts.get(owner))
+    rows = [(a, texts[a], hour, updates[a]) for a in sorted(changed)]
+    upsert_rows(conn, table, ("amplitude_id", "properties", "hour", "updates"), rows, ("amplitude_id",))
+    return shown
+
+
+_ANY_PROPERTIES = select(literal_column("1")).select_from(tables.properties).limit(1)
+
+
+def _group_properties(conn: Connection, event: dict[str, Any]) -> None:
+    given = event.get("group_properties")
+    if not given:
+        return
+    table = tables.groups
+    for kind, value in event.get("groups", {}).items():
+        for name in value if isinstance(value, list) else [value]:
+            where = (table.c.group_type == kind) & (table.c.group_name == str(name))
+            held = conn.execute(select(table.c.properties).where(where)).scalar()
+            now = apply(orjson.loads(held) if held else {}, given)
+            row = (kind, str(name), orjson.dumps(now).decode())
+            upsert_rows(
+                conn, table, ("group_type", "group_name", "properties"), [row], ("group_type", "group_name")
+            )
+
+
+def count_events(conn: Connection) -> int:
+    """How many events the project holds."""
+    return int(conn.execute(select(func.count()).select_from(tables.events)).scalar_one())

@@ -1,0 +1,86 @@
+"""Reading an upload: gzip, JSON, API key, events. Knows nothing of tanks.
+
+Source: Amplitude docs, HTTP V2 API, Request and Responses.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from simulator.amplitude import answers
+from simulator.exchange import Answer, Reason, Request
+
+MAX_UNPACKED_BYTES = 64 * 1024 * 1024
+"""A gzip body is unpacked no further than this; it is over every limit by then."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A read upload. ``problem`` is the refusal that its form earns, in the documented order of checks."""
+
+    received_bytes: int
+    unpacked_bytes: int
+    api_key: str | None
+    events: list[Any]
+    min_id_length: int
+    problem: Answer | None
+
+
+def read(request: Request) -> Upload:
+    """Read a request to ``/2/httpapi`` or ``/batch``; never raises."""
+    received = len(request.body)
+    body = request.body
+    if "gzip" in request.headers.get("Content-Encoding", "").lower():
+        unpacked = _gunzip(body)
+        if unpacked is None:
+            return Upload(received, received, None, [], 5, _invalid_json("the body is not gzip"))
+        body = unpacked
+    if not body:
+        why = Reason("missing-body", "the request has no body", f"{answers.HTTP_V2}, Responses")
+        return Upload(received, 0, None, [], 5, answers.refusal(400, "Missing request body", None, why))
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return Upload(received, len(body), None, [], 5, _invalid_json(str(error)))
+    if not isinstance(data, dict):
+        return Upload(received, len(body), None, [], 5, _invalid_json("the body is not a JSON object"))
+    key = data.get("api_key")
+    known_key = str(key) if isinstance(key, str | int) and not isinstance(key, bool) and key != "" else None
+    events = data.get("events")
+    problem: Answer | None = None
+    if known_key is None:
+        problem = answers.missing_field("api_key")
+    elif not isinstance(events, list):
+        problem = answers.missing_field("events")
+    return Upload(
+        received,
+        len(body),
+        known_key,
+        events if isinstance(events, list) else [],
+        _min_id_length(data.get("options")),
+        problem,
+    )
+
+
+def _invalid_json(text: str) -> Answer:
+    why = Reason("invalid-json", text, f"{answers.HTTP_V2}, Responses")
+    return answers.refusal(400, "Invalid JSON request body", None, why)
+
+
+def _min_id_length(options: Any) -> int:
+    # A min_id_length that is no count is ignored: the default of 5 then holds.
+    length = options.get("min_id_length") if isinstance(options, dict) else None
+    return length if isinstance(length, int) and not isinstance(length, bool) and length >= 0 else 5
+
+
+def _gunzip(body: bytes) -> bytes | None:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(body, MAX_UNPACKED_BYTES)
+    except zlib.error:
+        return None
+    return unpacked if unpacker.eof or unpacker.unconsumed_tail else None
