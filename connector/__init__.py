@@ -1,4 +1,5 @@
-"""The reference connector: receives feeds, keeps them in a durable outbox, delivers to the vendors.
+"""The reference connector: takes the platforms' feeds and delivers them, as the vendors document it.
 
-It knows only the vendors' documents and HTTP; it never imports the simulator.
+What lives here: configuration, the service that takes feeds, the durable outbox, delivery to Amplitude, and one
+module per flow under ``flows``. What may not live here: anything that knows the simulator or the scenarios.
 """

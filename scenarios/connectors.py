@@ -43,6 +43,10 @@ FLOW_FEEDS = {
 """The feed that tells whether a flow is implemented."""
 
 
+_living: set[Connector] = set()
+"""Connectors that this process has started and not ended."""
+
+
 class NeverReady(Exception):
     """The connector did not answer /healthz with 2xx in time; the text is one line."""
 
@@ -131,6 +135,7 @@ class Connector:
         """Start the process; :meth:`wait_ready` follows. Raises Unusable when the command cannot be run."""
         if self.subject.url:
             return
+        _living.add(self)
         environ = {**self.environ, "PORT": str(self.port)}
         if self.subject.is_reference:
             process = reference.context().Process(
@@ -198,6 +203,7 @@ class Connector:
     def stop(self, how: str = "kill") -> None:
         """End the process: ``kill`` at once, ``term`` with 10 s of grace and then at once."""
         process, self._process = self._process, None
+        _living.discard(self)
         if process is None:
             return
         if how == "term":
@@ -264,6 +270,12 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def end_all() -> None:
+    """Kill every connector this process has started: for a process that has to end at once."""
+    for connector in list(_living):
+        connector.stop()
 
 
 @contextmanager

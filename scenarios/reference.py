@@ -9,7 +9,9 @@ import importlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 
 from scenarios import mutation
@@ -24,12 +26,27 @@ def context() -> ForkServerContext:
     return found
 
 
+def end_with_parent(before: Callable[[], None] = lambda: None) -> None:
+    """End this process, after calling ``before``, as soon as the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        before()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 def main(environ: Mapping[str, str], log: str, mutant: str | None) -> None:
     """Be the reference connector until stopped; ``mutant`` names the rule to break first."""
     os.setpgid(0, 0)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    end_with_parent()
     os.environ.clear()
     os.environ.update(environ)
     if mutant is not None:

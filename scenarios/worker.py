@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from multiprocessing import util
 from pathlib import Path
 
-from scenarios import mutation
+from scenarios import mutation, reference
 from scenarios.checking import Unusable
-from scenarios.connectors import Connector, NeverReady, Subject, started
+from scenarios.connectors import Connector, NeverReady, Subject, end_all, started
 from scenarios.control import Control, TankHandle
 from scenarios.environment import environment, integration, lay_out
 from scenarios.packs import Scenario
@@ -64,7 +64,8 @@ def lab() -> Lab:
 
 
 def warm() -> None:
-    """Serve before the first scenario asks."""
+    """Serve before the first scenario asks, and end with the command that started this worker."""
+    reference.end_with_parent(end_all)
     lab()
 
 

@@ -1,0 +1,1 @@
+"""One module per flow: how the source's events become the destination's. Plain functions, no I/O."""
