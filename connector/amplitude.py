@@ -6,7 +6,7 @@ Source: Amplitude docs, HTTP V2 API, Responses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -27,8 +27,9 @@ Kind = Literal["accepted", "throttled", "invalid", "too_large", "refused", "fail
 class Reply:
     """What came of an upload.
 
-    ``refused`` is about the key or the address, ``failed`` may have been applied or not. ``events`` are the named
-    indexes, ``quota`` those over a daily quota, ``eps`` the threshold Amplitude told.
+    ``refused`` is about the key, ``failed`` may have been applied or not. ``events`` are the named indexes,
+    ``waiting`` those that a refusal names as merely throttled, ``quota`` the devices and users over a daily
+    quota, ``eps`` the threshold Amplitude told. The key never stands in ``reason``.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Reply:
     events: tuple[int, ...] = ()
     quota: frozenset[str] = frozenset()
     eps: int = 0
+    waiting: tuple[int, ...] = ()
 
 
 def body(api_key: str, events: Sequence[bytes]) -> bytes:
@@ -44,7 +46,7 @@ def body(api_key: str, events: Sequence[bytes]) -> bytes:
 
 
 class Client:
-    """Uploads over one kept connection."""
+    """Uploads over one kept connection, without redirects and without the environment's proxies."""
 
     def __init__(self, url: str, api_key: str) -> None:
         self.url = url
@@ -65,7 +67,11 @@ class Client:
             )
         except requests.RequestException as error:
             return Reply("failed", f"no answer: {type(error).__name__}")
-        return read(answer.status_code, answer.content)
+        reply = read(answer.status_code, answer.content)
+        return replace(reply, reason=reply.reason.replace(self.api_key, "…"))
+
+    def close(self) -> None:
+        self._session.close()
 
 
 def read(status: int, content: bytes) -> Reply:
@@ -77,26 +83,43 @@ def read(status: int, content: bytes) -> Reply:
     if not isinstance(data, dict) or "code" not in data:
         kind: Kind = "too_large" if status == 413 else "failed"
         return Reply(kind, f"answer {status} without Amplitude's body")
-    reason = str(data.get("error", ""))
+    reason = str(data.get("error", "")) or f"answer {status}"
     if status == 200:
-        return Reply("accepted", "")
+        return Reply("accepted", "") if data["code"] == 200 else Reply("failed", f"answer 200 with {reason}")
     if status == 429:
         return throttled(data)
     if status == 413:
         return Reply("too_large", reason)
-    if status == 400 and not reason.startswith("Invalid API key"):
-        return Reply("invalid", _explained(data), _indexes(data))
-    if 400 <= status < 500 and status != 408:
-        return Reply("refused", reason or f"answer {status}")
-    return Reply("failed", f"answer {status}")
+    if is_key_refusal(status, data):
+        return Reply("refused", reason)
+    if status == 400:
+        return Reply("invalid", _explained(data), _indexes(data), waiting=_list(data, "throttled_events"))
+    return Reply("failed", reason)
+
+
+def is_key_refusal(status: int, data: Mapping[str, Any]) -> bool:
+    """Whether Amplitude does not know the key: wrong, expired, or of a project in the other region.
+
+    A 403 is about the address it comes from and a 404 about the path, so neither loses events.
+    """
+    if status == 400:
+        return (
+            str(data.get("error", "")).startswith("Invalid API key") or data.get("missing_field") == "api_key"
+        )
+    return status == 401
 
 
 def throttled(data: Mapping[str, Any]) -> Reply:
     """A 429: the named events wait, those over the daily quota longer."""
     quota = {*_keys(data, "exceeded_daily_quota_devices"), *_keys(data, "exceeded_daily_quota_users")}
-    named = tuple(i for i in data.get("throttled_events") or () if isinstance(i, int))
     eps = data.get("eps_threshold")
-    return Reply("throttled", str(data.get("error", "")), named, frozenset(quota), eps if isinstance(eps, int) else 0)
+    return Reply(
+        "throttled",
+        str(data.get("error", "")),
+        _list(data, "throttled_events"),
+        frozenset(quota),
+        eps if isinstance(eps, int) else 0,
+    )
 
 
 def _keys(data: Mapping[str, Any], member: str) -> list[str]:
@@ -104,17 +127,27 @@ def _keys(data: Mapping[str, Any], member: str) -> list[str]:
     return list(found) if isinstance(found, dict) else []
 
 
-def _indexes(data: Mapping[str, Any]) -> tuple[int, ...]:
-    found: set[int] = set()
+def _list(data: Mapping[str, Any], member: str) -> tuple[int, ...]:
+    found = data.get(member)
+    return tuple(i for i in found if type(i) is int and i >= 0) if isinstance(found, list) else ()
+
+
+def _fields(data: Mapping[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
+    found = []
     for member in _NAMED:
-        for indexes in (data.get(member) or {}).values():
-            found.update(i for i in indexes if isinstance(i, int))
-    found.update(i for i in data.get("silenced_events") or () if isinstance(i, int))
-    return tuple(sorted(found))
+        named = data.get(member)
+        if isinstance(named, dict):
+            found += [(field, _list(named, field)) for field in named]
+    return found
+
+
+def _indexes(data: Mapping[str, Any]) -> tuple[int, ...]:
+    named = {index for _, indexes in _fields(data) for index in indexes}
+    return tuple(sorted(named.union(_list(data, "silenced_events"))))
 
 
 def _explained(data: Mapping[str, Any]) -> str:
-    fields = sorted({name for member in _NAMED for name in data.get(member) or {}})
+    fields = sorted({field for field, _ in _fields(data)})
     missing = data.get("missing_field")
     names = ", ".join([*fields, *([str(missing)] if missing else [])])
     return f"{data.get('error', '')}: {names}" if names else str(data.get("error", ""))

@@ -1,156 +1,202 @@
-"""The connector's time: the only module of the connector that reads the wall clock or sleeps.
+"""The connector's time: the only module here that reads the wall clock or sleeps.
 
-In a tank the connector waits at the tank's clock, so that hours pass in an instant; elsewhere it waits for real.
+With ``WAVETANK_CLOCK_URL`` set, time is the tank's and the connector waits at the tank's clock; without
+it, time is real. One thread waits (the delivery); others may :meth:`nudge` it.
 """
 
 from __future__ import annotations
 
+import http.client
+import json
 import threading
 import time
 from typing import Protocol
-
-import requests
+from urllib.parse import urlencode, urlsplit
 
 FOREVER_MS = 253_402_300_799_000
-_NAME = "reference-connector"
+"""Where one who has nothing to do waits: the end of the year 9999."""
+
+NAME = "reference-connector"
+ANSWERED_S = 0.004
+"""Real seconds a nudge lets pass first, so that whoever fed us has read the answer before we wait again."""
+
+_AGAIN_S = 0.02
+_GONE_S = 0.25
 
 
 class Clock(Protocol):
-    """What delivery needs of time."""
+    """Time as the delivery sees it; instants are epoch milliseconds."""
 
     def now_ms(self) -> int:
-        """Now, in ms since the epoch."""
+        """Now. A tank clock that cannot be reached is asked again until :meth:`close`."""
 
-    def wait(self, until_ms: int, generation: int) -> None:
-        """Return at ``until_ms``, or earlier when :meth:`wake` is called with a newer generation."""
+    def wait_until(self, until_ms: int, seen: int) -> int:
+        """Wait until an instant or a nudge; ``seen`` is what the last call answered (0 at first), and a
+        nudge that came since then ends the wait at once. Answers the number of nudges so far."""
 
-    def wake(self, generation: int) -> None:
-        """There is new work: let the waiter look."""
-
-    def seen(self, generation: int) -> None:
-        """The waiter has looked at everything up to this generation."""
+    def nudge(self) -> None:
+        """End the wait under way, or the next one: there is something to read."""
 
     def close(self) -> None:
-        """Let every waiter go for good."""
+        """End every wait for good."""
 
 
-def open_clock(url: str | None) -> Clock:
-    """The tank's clock when there is one, else the real one."""
-    return TankClock(url) if url else RealClock()
+def pause(seconds: float) -> None:
+    """Sleep in real time."""
+    time.sleep(seconds)
 
 
 class RealClock:
-    """The wall clock."""
+    """Wall-clock time."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._generation = 0
+        self._nudged = threading.Condition()
+        self._nudges = 0
         self._closed = False
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
-    def wait(self, until_ms: int, generation: int) -> None:
-        with self._changed:
-            while not self._closed and self._generation <= generation:
-                left = (until_ms - self.now_ms()) / 1000
-                if left <= 0:
-                    return
-                self._changed.wait(min(left, 3600))
+    def wait_until(self, until_ms: int, seen: int) -> int:
+        with self._nudged:
+            while not self._closed and self._nudges == seen:
+                left_s = (until_ms - self.now_ms()) / 1000
+                if left_s <= 0:
+                    break
+                self._nudged.wait(min(left_s, 3600))
+            return self._nudges
 
-    def wake(self, generation: int) -> None:
-        with self._changed:
-            self._generation = max(self._generation, generation)
-            self._changed.notify_all()
-
-    def seen(self, generation: int) -> None:
-        return
+    def nudge(self) -> None:
+        with self._nudged:
+            self._nudges += 1
+            self._nudged.notify_all()
 
     def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
+        self.nudge()
 
 
 class TankClock:
-    """A tank's clock over HTTP.
+    """Time of a tank, over HTTP.
 
-    A waiter is woken by a wait under its own name that is due at once: the tank then lets the old one go. That
-    is repeated until the waiter has looked, since the two requests may overtake each other.
+    A wait under the same name replaces the one before, which is how a nudge releases the held request: it
+    asks for ``until=0`` and goes on asking until the waiting thread has noticed.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._local = threading.local()
+    def __init__(self, url: str, name: str = NAME) -> None:
+        self._url = urlsplit(url.rstrip("/"))
+        self._name = name
         self._changed = threading.Condition()
-        self._wanted = 0
-        self._seen = 0
+        self._nudges = 0
+        self._asked = 0
+        self._asking: int | None = None
         self._closed = False
-        self._waker: threading.Thread | None = None
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            self._local.session = session
-        return session
+        self._fresh: int | None = None
+        self._idle: list[http.client.HTTPConnection] = []
 
     def now_ms(self) -> int:
+        fresh, self._fresh = self._fresh, None
+        if fresh is not None:
+            return fresh
         while True:
-            try:
-                answer = self._session().get(f"{self._url}/now", timeout=10)
-                return int(answer.json()["epoch_ms"])
-            except (requests.RequestException, ValueError, KeyError):
-                if self._closed:
-                    return 0
-                time.sleep(0.05)
+            answer = self._get("/now", 10)
+            if answer is not None and answer[0] == 200:
+                return int(json.loads(answer[1])["epoch_ms"])
+            if self._closed:
+                return 0
+            time.sleep(_GONE_S)
 
-    def wait(self, until_ms: int, generation: int) -> None:
-        with self._changed:
-            if self._wanted > generation or self._closed:
-                return
-        try:
-            query = {"until": str(min(until_ms, FOREVER_MS)), "name": _NAME}
-            answer = self._session().get(f"{self._url}/wait", params=query, timeout=40)
-            if answer.status_code not in (200, 204):
-                time.sleep(0.05)
-        except requests.RequestException:
-            time.sleep(0.05)
-
-    def wake(self, generation: int) -> None:
-        with self._changed:
-            self._wanted = max(self._wanted, generation)
-            if self._waker is None:
-                self._waker = threading.Thread(target=self._wake_up, daemon=True, name="waker")
-                self._waker.start()
-            self._changed.notify_all()
-
-    def seen(self, generation: int) -> None:
-        with self._changed:
-            self._seen = max(self._seen, generation)
-            self._changed.notify_all()
-
-    def _wake_up(self) -> None:
+    def wait_until(self, until_ms: int, seen: int) -> int:
+        query = "/wait?" + urlencode({"until": min(until_ms, FOREVER_MS), "name": self._name})
         while True:
             with self._changed:
-                while self._seen >= self._wanted and not self._closed:
-                    self._changed.wait()
-                if self._closed:
+                if self._closed or self._nudges != seen:
+                    return self._nudges
+                self._asked += 1
+                self._asking = self._asked
+            answer = self._get(query, 60)
+            with self._changed:
+                self._asking = None
+                self._changed.notify_all()
+                if answer is not None and answer[0] == 200:
+                    self._fresh = int(json.loads(answer[1])["epoch_ms"])
+                    return self._nudges
+                if answer is None or answer[0] != 204:
+                    self._changed.wait(_GONE_S)
+
+    def nudge(self) -> None:
+        """See :meth:`Clock.nudge`. Costs a few milliseconds: call it from a thread that has time."""
+        query = "/wait?" + urlencode({"until": 0, "name": self._name})
+        with self._changed:
+            self._nudges += 1
+            self._changed.notify_all()
+            held = self._asking
+        # A request that was under way may reach the clock after ours, so one is not always enough.
+        while held is not None:
+            self._get(query, 5)
+            with self._changed:
+                if self._asking == held:
+                    self._changed.wait(_AGAIN_S)
+                if self._asking != held:
                     return
-            try:
-                self._session().get(f"{self._url}/wait", params={"until": "0", "name": _NAME}, timeout=10)
-            except requests.RequestException:
-                time.sleep(0.05)
-            with self._changed:
-                if self._seen < self._wanted and not self._closed:
-                    self._changed.wait(0.02)
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
-        try:
-            requests.get(f"{self._url}/wait", params={"until": "0", "name": _NAME}, timeout=2)
-        except requests.RequestException:
-            return
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        self.nudge()
+
+    def _get(self, path: str, timeout_s: float) -> tuple[int, bytes] | None:
+        """Status and body; None when the clock cannot be reached. An idle connection that died is replaced."""
+        while True:
+            with self._changed:
+                idle = self._idle.pop() if self._idle else None
+            connection = idle or http.client.HTTPConnection(self._url.hostname or "", self._url.port)
+            try:
+                connection.timeout = timeout_s
+                if connection.sock is not None:
+                    connection.sock.settimeout(timeout_s)
+                connection.request("GET", self._url.path + path)
+                response = connection.getresponse()
+                answer = response.status, response.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                if idle is None:
+                    return None
+                continue
+            with self._changed:
+                if not self._closed:
+                    self._idle.append(connection)
+                    return answer
+            connection.close()
+            return answer
+
+
+def open_clock(url: str | None) -> Clock:
+    """The tank's clock behind ``WAVETANK_CLOCK_URL``, or real time when that is not set."""
+    return TankClock(url) if url else RealClock()
+
+
+class Nudger:
+    """Nudges a clock from a thread of its own, shortly after a feed was answered; feeds may share a nudge."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wanted = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nudger", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def answered(self) -> None:
+        """A feed has just been answered."""
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            time.sleep(ANSWERED_S)
+            self._wanted.clear()
+            self._clock.nudge()

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import orjson
 import yaml
-from jsonschema.exceptions import best_match
+from jsonschema.exceptions import ValidationError, best_match
 
 from connector.flows import currents
 
 HOSTS = {"US": "https://api2.amplitude.com", "EU": "https://api.eu.amplitude.com"}
 DEFAULT: Mapping[str, Any] = {
-    "currents": {"amplitude": {"api_key": "${AMPLITUDE_API_KEY}", "region": "${AMPLITUDE_REGION}"}, "events": "all"}
+    "currents": {
+        "amplitude": {"api_key": "${AMPLITUDE_API_KEY}", "region": "${AMPLITUDE_REGION}"},
+        "events": "all",
+    }
 }
 
 
@@ -29,11 +33,12 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class CurrentsConfig:
-    """The Currents flow. ``selection`` None is all events."""
+    """The Currents flow. ``selection`` None is all events; ``profile`` is None or ``2026``."""
 
     url: str
-    api_key: str
-    selection: frozenset[str] | None
+    api_key: str = field(repr=False)
+    selection: frozenset[str] | None = None
+    profile: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,31 +48,40 @@ class Config:
     port: int
     state_dir: Path
     clock_url: str | None
-    currents_token: str
+    currents_token: str = field(repr=False)
     currents: CurrentsConfig | None
+    not_implemented: tuple[str, ...] = ()
+    """Sections of integration.yaml that this connector cannot serve."""
 
 
 @cache
 def schema() -> dict[str, Any]:
     """The JSON Schema of integration.yaml."""
-    loaded: dict[str, Any] = orjson.loads(Path(__file__).with_name("integration.schema.json").read_bytes())
+    loaded: dict[str, Any] = json.loads(Path(__file__).with_name("integration.schema.json").read_bytes())
     return loaded
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema())
 
 
 def load(environ: Mapping[str, str]) -> Config:
     """Read the environment and the integration.yaml it names. Raises ConfigError."""
     port = environ.get("PORT", "9000")
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ConfigError(f"PORT: {port!r} is not a port: give a number from 1 to 65535")
     path = environ.get("WAVETANK_INTEGRATION")
+    where = path or "environment"
     text = dict(DEFAULT) if not path else read(Path(path))
-    integration = checked(_filled(text, environ, path or "environment"), path or "environment")
+    integration = checked(filled(text, environ, where), where)
     return Config(
         int(port),
         Path(environ.get("WAVETANK_STATE_DIR") or ".wavetank-connector"),
         environ.get("WAVETANK_CLOCK_URL") or None,
         environ.get("CURRENTS_TOKEN", ""),
-        _currents(integration.get("currents"), environ),
+        _currents(integration, environ, where),
+        tuple(name for name in integration if name not in ("profile", "currents")),
     )
 
 
@@ -76,11 +90,15 @@ def read(path: Path) -> dict[str, Any]:
     try:
         loaded = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {os.strerror(error.errno or 0)}: name a file that can be read") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{line}: this is not YAML: {getattr(error, 'problem', error)}") from None
+        problem = os.strerror(error.errno or 0)
+        raise ConfigError(f"{path}: {problem}: name a file that can be read") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: this is not UTF-8 text: save it as UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise ConfigError(f"{path}{line}: this is not YAML: {problem}: mend that line") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
@@ -88,20 +106,20 @@ def read(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _filled(value: Any, environ: Mapping[str, str], where: str) -> Any:
-    """``value`` with every ``${NAME}`` taken from the environment."""
+def filled(value: Any, environ: Mapping[str, str], where: str) -> Any:
+    """``value`` with every ``${NAME}`` taken from the environment. Raises ConfigError for one not set."""
     if isinstance(value, dict):
-        return {key: _filled(each, environ, f"{where}: {key}") for key, each in value.items()}
+        return {key: filled(each, environ, f"{where}: {key}") for key, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, environ, where) for each in value]
+        return [filled(each, environ, where) for each in value]
     if not isinstance(value, str):
         return value
 
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)
         if name == "AMPLITUDE_REGION":
-            return environ.get(name, "US").upper()
-        if name not in environ:
+            return environ.get(name, "").upper() or "US"
+        if not environ.get(name):
             raise ConfigError(f"{where}: ${{{name}}} is not set: export {name} or write the value itself")
         return environ[name]
 
@@ -109,30 +127,95 @@ def _filled(value: Any, environ: Mapping[str, str], where: str) -> Any:
 
 
 def checked(integration: Any, where: str) -> dict[str, Any]:
-    """The integration when it fits its schema. Raises ConfigError."""
-    error = best_match(jsonschema.Draft202012Validator(schema()).iter_errors(integration))
+    """The integration when it fits its schema. Raises ConfigError for the most telling misfit."""
+    error = best_match(_validator().iter_errors(integration))
     if error is not None:
-        place = ".".join(str(each) for each in error.path) or "the file"
-        raise ConfigError(f"{where}: {place}: {error.message}: see connector/integration.schema.json")
-    for name in _selection(integration.get("currents", {}).get("events", "all")) or ():
-        if not currents.known_event(name):
-            raise ConfigError(
-                f"{where}: currents.events: {name!r} is not an event Braze exports: use a name like Email Open, or all"
-            )
+        raise ConfigError(f"{where}: {_place(error)}: {_in_words(error)}")
     return dict(integration)
 
 
-def _selection(events: Any) -> frozenset[str] | None:
-    return None if events == "all" else frozenset(events)
+def _place(error: ValidationError) -> str:
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path]
+    return "".join(parts).lstrip(".") or "top level"
 
 
-def _currents(section: Mapping[str, Any] | None, environ: Mapping[str, str]) -> CurrentsConfig | None:
+def _in_words(error: ValidationError) -> str:
+    instance: Any = error.instance
+    wanted: Any = error.validator_value
+    if error.validator == "additionalProperties":
+        known = list(_mapping(error.schema).get("properties", {}))
+        strange = next(str(key) for key in instance if key not in known)
+        return f"{strange!r} is not known here: {_nearest(strange, known)}"
+    if error.validator == "required":
+        missing = next(key for key in wanted if key not in instance)
+        return f"{missing!r} is missing: add it"
+    if error.validator == "enum":
+        return f"{instance!r} does not fit: use one of {', '.join(map(str, wanted))}"
+    if error.validator == "const":
+        return f"{instance!r} does not fit: use {wanted} or a list"
+    if error.validator == "minLength":
+        return "this is empty: give it a value"
+    if error.validator == "type":
+        kinds = " or ".join(wanted) if isinstance(wanted, list) else wanted
+        return f"this is not of type {kinds}: write one"
+    return f"{error.message[:120]}: see connector/integration.schema.json"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(names)}"
+
+
+def _selection(events: Any, profile: str | None, where: str) -> frozenset[str] | None:
+    if events == "all":
+        return None
+    for name in events:
+        if not currents.known_event(name, profile):
+            near = _nearest(name, [*currents.names(profile).values(), *currents.CUSTOM_NAMES[:1]])
+            raise ConfigError(f"{where}: currents.events: {name!r} is not an event Braze exports: {near}")
+    return frozenset(events)
+
+
+def _currents(
+    integration: Mapping[str, Any], environ: Mapping[str, str], where: str
+) -> CurrentsConfig | None:
+    section = integration.get("currents")
     if section is None:
         return None
     amplitude = section["amplitude"]
-    region = str(amplitude.get("region", "US")).upper()
+    profile = currents.PROFILE_2026 if integration.get("profile") == currents.PROFILE_2026 else None
     return CurrentsConfig(
-        (environ.get("AMPLITUDE_URL") or HOSTS[region]).rstrip("/"),
+        base_url(amplitude.get("region"), environ).rstrip("/"),
         amplitude["api_key"],
-        _selection(section.get("events", "all")),
+        _selection(section.get("events", "all"), profile, where),
+        profile,
     )
+
+
+def base_url(region: str | None, environ: Mapping[str, str]) -> str:
+    """Where Amplitude of a region answers. Raises ConfigError.
+
+    ``AMPLITUDE_URL`` is the address of the region ``AMPLITUDE_REGION``; the other region's stands in the
+    ready file that ``WAVETANK_TANK`` names. Without any of these it is the vendor's own address. A project
+    lives in one region and the other does not know its key (Amplitude docs, HTTP V2 API, Regions).
+    """
+    url = environ.get("AMPLITUDE_URL", "")
+    own = environ.get("AMPLITUDE_REGION", "").upper()
+    if not url:
+        return HOSTS[region or own or "US"]
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"AMPLITUDE_URL: {url!r} is no address: give one like http://127.0.0.1:8701")
+    if not region or not own or region == own:
+        return url
+    try:
+        ready = json.loads(Path(environ["WAVETANK_TANK"]).read_text("utf-8"))
+        return str(ready["amplitude"]["other_region_url"])
+    except (KeyError, OSError, ValueError, TypeError):
+        raise ConfigError(
+            f"currents.amplitude.region: AMPLITUDE_URL is of the region {own}, not {region}: correct either"
+        ) from None

@@ -1,30 +1,37 @@
 """Delivery: one thread that takes the outbox to Amplitude and obeys its answers.
 
-429: the named events wait, the rest goes on. 400: only an event refused alone is given up. 413: smaller requests.
+429: the named events wait, the rest goes on. 400: only an event refused alone is given up. 413: smaller ones.
 No answer or 5xx: the same events again, later. Key refused: keep everything, probe, give up after 48 hours.
 Source: Amplitude docs, HTTP V2 API, Responses; Braze docs, Amplitude for Currents.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import threading
 from collections.abc import Sequence
 
 from connector.amplitude import Client, Reply
-from connector.clock import FOREVER_MS, Clock
+from connector.clock import FOREVER_MS, Clock, Nudger, pause
 from connector.outbox import Item, Outbox
 
 log = logging.getLogger(__name__)
 
 MAX_EVENTS = 100
+"""Most events of an upload: what one Currents batch holds; Amplitude would take up to 2,000."""
 MAX_BYTES = 500_000
 THROTTLE_MS = 30_000
-QUOTA_MS = 3_600_000
-PROBE_MS = 180_000
-GIVE_UP_MS = 48 * 3_600_000
-BACKOFF_MS, BACKOFF_CAP_MS = 1_000, 60_000
+PROJECT_THROTTLE_MS = 60_000
+"""The pause when a 429 names nobody: a limit of the whole project (Amplitude docs, SDK troubleshooting)."""
+HOUR_MS = 3_600_000
+PROBE_MS = 290_000
+"""How often a refused key is tried: just under every five minutes.
+
+Braze re-sends after 2 to 5 minutes (Braze docs, Currents integration for partners)."""
+GIVE_UP_MS = 48 * HOUR_MS
+BACKOFF_MS, BACKOFF_CAP_MS = 1_000, 300_000
 EXPIRED = "Amplitude refused the key for more than 48 hours"
 
 
@@ -48,8 +55,8 @@ def choose(items: Sequence[Item]) -> list[Item]:
 
 
 def backoff_ms(attempt: int, first: int) -> int:
-    """The pause after failed attempt ``attempt`` (from 1), with jitter that is fixed by the events at hand."""
-    longest = min(BACKOFF_CAP_MS, BACKOFF_MS * 2 ** min(attempt - 1, 16))
+    """The pause after failed attempt ``attempt`` (from 1), with jitter fixed by the events at hand."""
+    longest = min(BACKOFF_CAP_MS, BACKOFF_MS << min(attempt - 1, 16))
     return round(longest * random.Random(f"{first}:{attempt}").uniform(0.5, 1.0))
 
 
@@ -63,6 +70,30 @@ def halves(count: int) -> int:
     return max(1, (count + 1) // 2)
 
 
+def throttled_until(now_ms: int) -> int:
+    """When a throttled device is tried again (Amplitude docs, HTTP V2 API, 429)."""
+    return now_ms + THROTTLE_MS
+
+
+def quota_until(now_ms: int) -> int:
+    """When a device over its daily quota is tried again: Amplitude counts it in steps of an hour."""
+    return (now_ms // HOUR_MS + 1) * HOUR_MS
+
+
+def given_up(refused_ms: int, now_ms: int) -> bool:
+    """Whether a key that was refused first at ``refused_ms`` has been for more than 48 hours."""
+    return now_ms - refused_ms > GIVE_UP_MS
+
+
+def starts_afresh(outbox: Outbox, url: str, api_key: str) -> None:
+    """A key (or region) other than last time has not been refused yet: forget what the old one met."""
+    mark = int.from_bytes(hashlib.sha256(f"{url}\n{api_key}".encode()).digest()[:6], "big")
+    if outbox.note("key_mark") != mark:
+        outbox.set_note("key_mark", mark)
+        outbox.set_note("refused_ms", None)
+        outbox.set_note("paused_ms", None)
+
+
 class Delivery:
     """Moves the outbox to Amplitude until it is stopped."""
 
@@ -70,38 +101,52 @@ class Delivery:
         self.outbox = outbox
         self.client = client
         self.clock = clock
-        self._generation = 0
+        self._nudger = Nudger(clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._attempt = 0
         self._pruned_ms = 0
+        starts_afresh(outbox, client.url, client.api_key)
 
     def start(self) -> None:
+        self._nudger.start()
         self._thread.start()
 
     def wake(self) -> None:
-        """New events have been taken and answered for."""
-        self._generation += 1
-        self.clock.wake(self._generation)
+        """A feed has been answered: look at the outbox, and wait at the clock anew."""
+        self._nudger.answered()
 
-    def stop(self, drain_s: float) -> None:
-        """Deliver what can be delivered at once, for at most ``drain_s`` real seconds; the rest is kept."""
+    def stop(self, drain_s: float) -> bool:
+        """Deliver what can be delivered at once, for at most ``drain_s`` real seconds; the rest is kept.
+
+        True when nothing was under way any more.
+        """
         self._stopping.set()
         self.clock.close()
         self._thread.join(drain_s)
+        return not self._thread.is_alive()
+
+    @property
+    def status(self) -> str:
+        """``running``, ``backing off``, or ``key refused``."""
+        if self.outbox.note("refused_ms") is not None:
+            return "key refused"
+        return "backing off" if self._attempt else "running"
 
     def _run(self) -> None:
+        seen = 0
         while True:
-            generation = self._generation
+            last = self._stopping.is_set()
             try:
                 until_ms = self.work()
             except Exception:
                 log.exception("delivery stumbled")
-                until_ms = self.clock.now_ms() + 1000
-            if self._stopping.is_set():
+                if not last:
+                    pause(1.0)
+                    continue
+            if last:
                 return
-            self.clock.seen(generation)
-            self.clock.wait(until_ms, generation)
+            seen = self.clock.wait_until(until_ms, seen)
 
     def work(self) -> int:
         """Deliver all that may go now; answers when there is more to do, in ms."""
@@ -110,31 +155,35 @@ class Delivery:
         paused_ms = self.outbox.note("paused_ms") or 0
         if paused_ms > now_ms:
             return paused_ms
-        sent = 0
-        while not (self._stopping.is_set() and sent > 10_000):
-            batch = choose(self.outbox.due(now_ms, MAX_EVENTS))
-            if not batch:
-                break
-            sent += len(batch)
+        rounds = 0
+        while batch := choose(self.outbox.due(now_ms, MAX_EVENTS)):
+            if self.outbox.note("refused_ms") is not None:
+                batch = batch[:1]  # a key is probed with one event
             if not self.settle(batch, self.client.upload([item.body for item in batch]), now_ms):
                 return self.outbox.note("paused_ms") or now_ms
+            rounds += 1
+            if rounds % 10 == 0:
+                now_ms = max(now_ms, self.clock.now_ms())
         following = self.outbox.next_due_ms(now_ms)
         return FOREVER_MS if following is None else following
 
     def _prune(self, now_ms: int) -> None:
-        if now_ms - self._pruned_ms > 3_600_000:
+        if now_ms - self._pruned_ms > HOUR_MS:
             self.outbox.prune(now_ms)
             self._pruned_ms = now_ms
 
     def settle(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> bool:
         """Obey an answer; False when everything has to pause."""
-        if reply.kind not in ("refused", "failed"):
+        if reply.kind != "failed":
             self._attempt = 0
-            if self.outbox.note("refused_ms") is not None:
-                self.outbox.set_note("refused_ms", None)
-                log.warning("Amplitude takes the key again: delivery goes on")
+        if reply.kind in ("accepted", "throttled", "invalid") and self.outbox.note("refused_ms") is not None:
+            self.outbox.set_note("refused_ms", None)
+            log.warning("Amplitude takes the key again: delivery goes on")
         if reply.kind == "accepted":
             self.outbox.end([item.n for item in batch], "sent", now_ms)
+        elif reply.kind == "throttled" and not any(index < len(batch) for index in reply.events):
+            self.project_throttled(reply, now_ms)
+            return False
         elif reply.kind == "throttled":
             self.throttled(batch, reply, now_ms)
         elif reply.kind == "invalid":
@@ -150,23 +199,39 @@ class Delivery:
         return True
 
     def throttled(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> None:
-        """Hold the named events, and what follows them on the same device, for 30 s; the rest goes at once."""
-        named = [batch[i] for i in reply.events if 0 <= i < len(batch)] or list(batch)
-        over = {item.n for item in named}
-        for lane in dict.fromkeys(item.lane for item in named):
-            pause_ms = QUOTA_MS if lane.partition(":")[2] in reply.quota else THROTTLE_MS
-            start_ms = now_ms + pause_ms
-            held = [n for n, due in self.outbox.lane(lane) if n in over or (n > min(over) and due < start_ms)]
-            passed = {item.n for item in batch if item.n not in over}
-            self.outbox.hold(spread([n for n in held if n not in passed], start_ms, reply.eps or 30))
+        """Hold the named events, and what follows on the same device, for 30 s; the rest goes at once."""
+        over = {batch[i].n for i in reply.events if i < len(batch)}
+        passed = {item.n for item in batch} - over
+        due: list[tuple[int, int]] = []
+        for lane in dict.fromkeys(item.lane for item in batch if item.n in over):
+            in_lane = [item.n for item in batch if item.lane == lane and item.n in over]
+            quota = lane.partition(":")[2] in reply.quota
+            start_ms = quota_until(now_ms) if quota else throttled_until(now_ms)
+            held = [
+                n
+                for n, due_ms in self.outbox.lane(lane)
+                if n not in passed and (n in over or (n > min(in_lane) and due_ms < start_ms))
+            ]
+            # Over the daily quota all are tried again at once: the first answer tells about the others.
+            due += spread(held, start_ms, len(held) if quota else reply.eps or 30)
+        # An instant of its own frees an event from those of its lane that are held.
+        self.outbox.hold([*due, *((n, 1) for n in passed)])
+
+    def project_throttled(self, reply: Reply, now_ms: int) -> None:
+        """A 429 that names no event is about all of them."""
+        log.info("throttled as a whole: %s", reply.reason)
+        self.outbox.set_note("paused_ms", now_ms + PROJECT_THROTTLE_MS)
 
     def invalid(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> None:
         """Give up the event that is refused alone; send suspects alone and the others on."""
+        waiting = [batch[i].n for i in reply.waiting if i < len(batch) and i not in reply.events]
+        named = [batch[i].n for i in reply.events if i < len(batch)]
         if len(batch) == 1:
             self.outbox.end([batch[0].n], "dead", now_ms, reply.reason)
             log.warning("event %s is refused by Amplitude: %s", batch[0].id, reply.reason)
-        elif reply.events:
-            self.outbox.limit([batch[i].n for i in reply.events if i < len(batch)], 1)
+        elif named or waiting:
+            self.outbox.limit(named, 1)
+            self.outbox.hold([(n, throttled_until(now_ms)) for n in waiting])
         else:
             self.outbox.limit([item.n for item in batch], halves(len(batch)))
 
@@ -174,15 +239,17 @@ class Delivery:
         """Halve the request; an event too large alone is given up."""
         if len(batch) == 1:
             self.outbox.end([batch[0].n], "dead", now_ms, reply.reason or "too large alone")
+            log.warning("event %s is too large for Amplitude", batch[0].id)
         else:
             self.outbox.limit([item.n for item in batch], halves(len(batch)))
 
     def failed(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> None:
-        """Whether it was applied is unknown: send the same events again, later."""
+        """Whether it was applied is unknown: send the same again, later, and after those not tried yet."""
         self._attempt += 1
-        pause = backoff_ms(self._attempt, batch[0].n)
-        log.info("upload failed (%s), next try in %d ms", reply.reason, pause)
-        self.outbox.set_note("paused_ms", now_ms + pause)
+        until_ms = now_ms + backoff_ms(self._attempt, batch[0].n)
+        log.info("upload failed (%s), next try in %d ms", reply.reason, until_ms - now_ms)
+        self.outbox.hold([(item.n, until_ms) for item in batch])
+        self.outbox.set_note("paused_ms", until_ms)
 
     def refused(self, reply: Reply, now_ms: int) -> None:
         """The key does not work: keep everything and probe; after 48 hours give up what is kept."""
@@ -191,9 +258,10 @@ class Delivery:
             since = now_ms
             self.outbox.set_note("refused_ms", since)
             log.error("Amplitude refuses the key (%s): events are kept for 48 hours", reply.reason)
-        if now_ms - since >= GIVE_UP_MS:
+        if given_up(since, now_ms):
             dropped = self.outbox.drop_pending(now_ms, EXPIRED)
             log.error("%d events dropped: %s", dropped, EXPIRED)
             self.outbox.set_note("paused_ms", now_ms + PROBE_MS)
         else:
-            self.outbox.set_note("paused_ms", min(now_ms + PROBE_MS, since + GIVE_UP_MS))
+            # The last probe comes as soon as the 48 hours are over.
+            self.outbox.set_note("paused_ms", min(now_ms + PROBE_MS, since + GIVE_UP_MS + 1))

@@ -1,7 +1,7 @@
-"""The durable outbox: every event that was taken, until it has come to its end. Survives a kill at any moment.
+"""The durable outbox: every event taken, until it has come to its end. Survives a kill at any moment.
 
-An event is pending, sent, dead (refused alone), dropped (given up) or skipped (not for Amplitude). Ended events
-keep only their id, so that a feed repeated long after still finds it.
+An event is pending, sent, dead (refused alone), dropped (given up) or skipped (not for Amplitude). Ended
+events keep only their id, so that a feed repeated long after still finds it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 KEEP_MS = 30 * 86_400_000
-"""How long the id of an ended event is remembered, in ms; Amplitude itself remembers 7 days."""
+"""How long the id of an ended event is remembered, in ms of tank time: longer than Braze keeps a queue
+(7 days) and than Amplitude knows a repeated event (7 days)."""
+KEEP_EVENTS = 5_000_000
+_PRUNED_AT_ONCE = 5_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -27,11 +30,11 @@ CREATE TABLE IF NOT EXISTS events (
   reason TEXT,
   due_ms INTEGER NOT NULL,
   most INTEGER,
-  taken_ms INTEGER NOT NULL,
   ended_ms INTEGER
 );
-CREATE INDEX IF NOT EXISTS events_due ON events (state, due_ms);
-CREATE INDEX IF NOT EXISTS events_lane ON events (lane) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS events_due ON events (state, due_ms, n);
+CREATE INDEX IF NOT EXISTS events_held ON events (lane, due_ms) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS events_ended ON events (ended_ms) WHERE state <> 'pending';
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
@@ -65,8 +68,9 @@ class Outbox:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._turn = threading.RLock()
         self._db.execute("PRAGMA journal_mode = WAL")
-        # A taken event has been answered for: it must be on the disk, not only with the system.
-        self._db.execute("PRAGMA synchronous = FULL")
+        # Survives a kill. What the delivery notes may go with the power: then an event is sent once more, under
+        # the insert id that Amplitude knows. What has been taken may not, see :meth:`put`.
+        self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
 
     @contextmanager
@@ -75,36 +79,48 @@ class Outbox:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _write_through(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is on the disk when it ends, not only with the system."""
+        with self._turn:
+            self._db.execute("PRAGMA synchronous = FULL")
+            try:
+                with self._write() as db:
+                    yield db
+            finally:
+                self._db.execute("PRAGMA synchronous = NORMAL")
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._turn:
             return self._db.execute(sql, values).fetchall()
 
-    def put(self, events: Sequence[Taken], now_ms: int) -> int:
+    def put(self, events: Sequence[Taken]) -> int:
         """Take events for good; ids known already are not taken twice. Answers how many were new."""
-        rows = [
-            (e.id, e.lane, e.body, "skipped" if e.body is None else "pending", e.reason, now_ms, now_ms)
-            for e in events
-        ]
-        with self._write() as db:
+        rows = [(e.id, e.lane, e.body, "skipped" if e.body is None else "pending", e.reason) for e in events]
+        with self._write_through() as db:
             before = db.total_changes
             db.executemany(
-                "INSERT INTO events (id, lane, body, state, reason, due_ms, taken_ms) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "INSERT INTO events (id, lane, body, state, reason, due_ms) VALUES (?, ?, ?, ?, ?, 0) "
                 "ON CONFLICT (id) DO NOTHING",
                 rows,
             )
             return db.total_changes - before
 
     def due(self, now_ms: int, limit: int) -> list[Item]:
-        """Pending events that may go now, oldest first; one that follows a held event of its lane waits with it."""
+        """Pending events that may go now, the longest waiting first.
+
+        One that follows a held event of its lane waits with it; one that was held has had its wait.
+        """
         rows = self._rows(
             "SELECT n, id, lane, body, most FROM events AS e WHERE state = 'pending' AND due_ms <= ? "
-            "AND NOT EXISTS (SELECT 1 FROM events AS h WHERE h.lane = e.lane AND h.state = 'pending' "
-            "AND h.n < e.n AND h.due_ms > ?) ORDER BY n LIMIT ?",
+            "AND (due_ms > 0 OR NOT EXISTS (SELECT 1 FROM events AS h WHERE h.lane = e.lane "
+            "AND h.state = 'pending' AND h.due_ms > ? AND h.n < e.n)) ORDER BY due_ms, n LIMIT ?",
             now_ms,
             now_ms,
             limit,
@@ -139,7 +155,9 @@ class Outbox:
 
     def lane(self, lane: str) -> list[tuple[int, int]]:
         """``(number, due in ms)`` of a lane's pending events, oldest first."""
-        rows = self._rows("SELECT n, due_ms FROM events WHERE lane = ? AND state = 'pending' ORDER BY n", lane)
+        rows = self._rows(
+            "SELECT n, due_ms FROM events WHERE lane = ? AND state = 'pending' ORDER BY n", lane
+        )
         return [(row[0], row[1]) for row in rows]
 
     def drop_pending(self, now_ms: int, reason: str) -> int:
@@ -151,9 +169,18 @@ class Outbox:
             ).rowcount
 
     def prune(self, now_ms: int) -> None:
-        """Forget events that ended long ago."""
+        """Forget a portion of the events that ended long ago, or that are too many."""
         with self._write() as db:
-            db.execute("DELETE FROM events WHERE state <> 'pending' AND taken_ms < ?", (now_ms - KEEP_MS,))
+            # An event that was skipped as it was taken has no end in tank time yet: it counts from now.
+            db.execute(
+                "UPDATE events SET ended_ms = ? WHERE state <> 'pending' AND ended_ms IS NULL", (now_ms,)
+            )
+            highest = db.execute("SELECT COALESCE(max(n), 0) FROM events").fetchone()[0]
+            db.execute(
+                "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE state <> 'pending' "
+                "AND (ended_ms < ? OR n <= ?) ORDER BY ended_ms LIMIT ?)",
+                (now_ms - KEEP_MS, highest - KEEP_EVENTS, _PRUNED_AT_ONCE),
+            )
 
     def note(self, name: str) -> int | None:
         """A remembered number, None when there is none."""
@@ -171,15 +198,29 @@ class Outbox:
     def counts(self) -> dict[str, int]:
         """How many events are in each state."""
         found = dict.fromkeys(("pending", "sent", "dead", "dropped", "skipped"), 0)
-        found.update({row[0]: row[1] for row in self._rows("SELECT state, count(*) FROM events GROUP BY state")})
+        found.update(
+            {row[0]: row[1] for row in self._rows("SELECT state, count(*) FROM events GROUP BY state")}
+        )
+        return found
+
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """How many events were given up or left out, by state and reason."""
+        found: dict[str, dict[str, int]] = {}
+        for state, reason, count in self._rows(
+            "SELECT state, reason, count(*) FROM events WHERE state IN ('dead', 'dropped', 'skipped') "
+            "GROUP BY state, reason ORDER BY 3 DESC LIMIT 100"
+        ):
+            found.setdefault(state, {})[str(reason)] = count
         return found
 
     def listed(self, state: str, limit: int) -> list[dict[str, Any]]:
         """The newest events of a state with their reasons."""
         rows = self._rows(
-            "SELECT id, reason, taken_ms, ended_ms FROM events WHERE state = ? ORDER BY n DESC LIMIT ?", state, limit
+            "SELECT id, reason, due_ms, ended_ms FROM events WHERE state = ? ORDER BY n DESC LIMIT ?",
+            state,
+            limit,
         )
-        return [dict(zip(("id", "reason", "taken_ms", "ended_ms"), row, strict=True)) for row in rows]
+        return [dict(zip(("id", "reason", "due_ms", "ended_ms"), row, strict=True)) for row in rows]
 
     def close(self) -> None:
         with self._turn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Mapping
@@ -11,14 +12,23 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from connector import config as configuration
 from connector.amplitude import Client
 from connector.clock import open_clock
 from connector.config import ConfigError, load
 from connector.delivery import Delivery
+from connector.flows import currents
 from connector.outbox import Outbox
 from connector.service import Draining, create_app
 
+log = logging.getLogger(__name__)
+
 DRAIN_S = 8.0
+"""Real seconds that a stopping connector goes on delivering; what is left then stays on disk."""
+
+# Read once, so that a process forked from one that has imported this starts at once.
+configuration.schema()
+currents.names()
 
 
 class _Handler(WSGIRequestHandler):
@@ -30,36 +40,51 @@ class _Handler(WSGIRequestHandler):
 
 
 def run(environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT; answers the exit code: 0, or 2 for a configuration that cannot be used."""
+    """Serve until SIGTERM or SIGINT; answers the exit code: 0, or 2 for an unusable configuration."""
+    level = environ.get("CONNECTOR_LOG", "WARNING").upper()
+    known = level in logging.getLevelNamesMapping()
+    logging.basicConfig(level=level if known else "WARNING", format="connector: %(message)s")
     try:
         config = load(environ)
+        outbox = _outbox(config)
     except ConfigError as error:
         print(f"connector: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(level=environ.get("CONNECTOR_LOG", "ERROR"), format="connector: %(message)s")
-    outbox = Outbox(config.state_dir / "outbox.db")
+    for name in config.not_implemented:
+        log.warning("integration.yaml: this connector does not implement the flow %s", name)
     delivery = None
     if config.currents is not None:
         client = Client(config.currents.url, config.currents.api_key)
         delivery = Delivery(outbox, client, open_clock(config.clock_url))
     draining = Draining()
+    app = create_app(config, outbox, delivery, draining)
     try:
-        app = create_app(config, outbox, delivery, draining)
         server = make_server("127.0.0.1", config.port, app, threaded=True, request_handler=_Handler)
     except (OSError, SystemExit):
         print(f"connector: PORT: {config.port} is taken: choose another one", file=sys.stderr)
+        outbox.close()
         return 2
     stop = threading.Event()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, lambda *_: stop.set())
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: stop.set())
     if delivery is not None:
         delivery.start()
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
     stop.wait()
     draining.set()
-    if delivery is not None:
-        delivery.stop(DRAIN_S)
+    if delivery is not None and not delivery.stop(DRAIN_S):
+        log.warning("not everything was delivered in time: the rest is kept in %s", config.state_dir)
     server.shutdown()
     server.server_close()
     outbox.close()
     return 0
+
+
+def _outbox(config: configuration.Config) -> Outbox:
+    try:
+        return Outbox(config.state_dir / "outbox.db")
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(
+            f"WAVETANK_STATE_DIR: {config.state_dir} cannot hold the outbox ({error}): name another folder"
+        ) from None

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import hmac
+import logging
+import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flask
 import orjson
+from werkzeug.exceptions import HTTPException
 
-from connector.config import Config
+from connector.config import Config, CurrentsConfig
 from connector.delivery import Delivery
 from connector.flows import currents
 from connector.outbox import Outbox, Taken
 
+log = logging.getLogger(__name__)
+
 FLOWS = ("currents",)
-_OTHER_FEEDS = ("amplitude/events", "amplitude/users", "amplitude/cohorts", "customerio")
+MAX_BODY_BYTES = 128_000_000
+"""More than 100 events of the largest size that Braze sends (900 KB)."""
+_OTHER_FEEDS = {
+    "amplitude/events": "event_stream",
+    "amplitude/users": "event_stream",
+    "amplitude/cohorts": "cohort_sync",
+    "customerio": "customerio",
+}
+_STATES = ("pending", "sent", "dead", "dropped", "skipped")
 
 
 class Draining(threading.Event):
@@ -26,57 +39,90 @@ class Draining(threading.Event):
 def create_app(config: Config, outbox: Outbox, delivery: Delivery | None, draining: Draining) -> flask.Flask:
     """The WSGI app. ``delivery`` None: nothing is sent (the flow is off)."""
     app = flask.Flask("connector", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
     @app.get("/healthz")
     def healthz() -> flask.Response:
-        body = {
-            "status": "draining" if draining.is_set() else "ok",
-            "flows": list(FLOWS),
-            "outbox": outbox.counts(),
-            "key_refused_since_ms": outbox.note("refused_ms"),
-        }
-        return _json(503 if draining.is_set() else 200, body)
+        return _json(503 if draining.is_set() else 200, health(config, outbox, delivery, draining.is_set()))
 
     @app.get("/outbox")
     def listed() -> flask.Response:
-        return _json(200, {"events": outbox.listed(flask.request.args.get("state", "dead"), 1000)})
+        state = flask.request.args.get("state", "dead")
+        if state not in _STATES:
+            return _json(400, {"error": f"state is one of {', '.join(_STATES)}"})
+        return _json(200, {"events": outbox.listed(state, 1000)})
 
     @app.post("/feeds/currents")
     def take() -> flask.Response:
+        body = flask.request.get_data()
         if draining.is_set():
             return _json(503, {"error": "draining: send it again"})
         if not authorized(flask.request.headers.get("Authorization", ""), config.currents_token):
             return _json(401, {"error": "the bearer token is missing or wrong"})
-        try:
-            events = read_batch(flask.request.get_data())
-        except currents.Malformed as error:
-            return _json(400, {"error": str(error)})
-        if not events or config.currents is None:
-            return _json(200, {"taken": 0})
-        now_ms = delivery.clock.now_ms() if delivery is not None else 0
-        fresh = outbox.put([mapped(each, config.currents.selection) for each in events], now_ms)
-        response = _json(200, {"taken": len(events), "new": fresh})
-        if delivery is not None:
-            # The answer goes first: delivery is free to look once the feed knows that its batch is safe.
+        return take_currents(body, config, outbox)
+
+    @app.post("/feeds/<path:feed>")
+    def take_other(feed: str) -> flask.Response:
+        flask.request.get_data()
+        if feed not in _OTHER_FEEDS:
+            return _json(404, {"error": f"there is no feed {feed}"})
+        return _json(501, {"error": f"this connector does not implement the flow {_OTHER_FEEDS[feed]}"})
+
+    @app.after_request
+    def wake(response: flask.Response) -> flask.Response:
+        if delivery is not None and flask.request.path.startswith("/feeds/"):
+            # The answer goes first, whatever it says: the tank counts our next wait from there.
             response.call_on_close(delivery.wake)
         return response
 
-    for path in _OTHER_FEEDS:
-        app.add_url_rule(f"/feeds/{path}", path, _not_implemented, methods=["POST"])
+    @app.errorhandler(HTTPException)
+    def refuse(error: HTTPException) -> flask.Response:
+        return _json(error.code or 500, {"error": error.name})
+
     return app
+
+
+def health(config: Config, outbox: Outbox, delivery: Delivery | None, draining: bool) -> dict[str, Any]:
+    """What /healthz says: flows, status, and how many events are in each state; ``held`` wait for a key."""
+    counts = outbox.counts()
+    refused_ms = outbox.note("refused_ms")
+    return {
+        "status": "draining" if draining else "ok",
+        "flows": list(FLOWS),
+        "not_implemented": list(config.not_implemented),
+        "currents": "off" if delivery is None else delivery.status,
+        "outbox": {**counts, "held": 0 if refused_ms is None else counts["pending"]},
+        "reasons": outbox.reasons(),
+        "key_refused_since_ms": refused_ms,
+    }
+
+
+def take_currents(body: bytes, config: Config, outbox: Outbox) -> flask.Response:
+    """Answer an authorized Currents request; 2xx means that its events are on the disk.
+
+    400 makes Braze send the events one by one, 503 the same again later (Braze docs, Custom HTTP connector).
+    """
+    try:
+        events = read_batch(body)
+        rows = [] if config.currents is None else [mapped(each, config.currents) for each in events]
+    except currents.Malformed as error:
+        return _json(400, {"error": str(error)})
+    try:
+        fresh = outbox.put(rows) if rows else 0
+    except sqlite3.Error as error:
+        log.error("the outbox did not take a batch: %s", error)
+        return _json(503, {"error": "the outbox cannot be written: send it again"})
+    return _json(200, {"taken": len(events), "new": fresh})
 
 
 def _json(status: int, body: object) -> flask.Response:
     return flask.Response(orjson.dumps(body), status=status, content_type="application/json")
 
 
-def _not_implemented() -> flask.Response:
-    return _json(501, {"error": "this connector does not implement the flow"})
-
-
 def authorized(header: str, token: str) -> bool:
     """Whether the bearer token is right; without a configured token everybody may feed."""
-    return not token or hmac.compare_digest(header.encode(), f"Bearer {token}".encode())
+    scheme, _, given = header.partition(" ")
+    return not token or (scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode()))
 
 
 def read_batch(body: bytes) -> Sequence[Mapping[str, Any]]:
@@ -87,8 +133,10 @@ def read_batch(body: bytes) -> Sequence[Mapping[str, Any]]:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise currents.Malformed(f"the body is not JSON: {error}") from None
-    events = data.get("events") if isinstance(data, dict) else None
-    if isinstance(data, dict) and events is None:
+    if not isinstance(data, dict):
+        raise currents.Malformed("the body is not an object")
+    events = data.get("events")
+    if events is None:
         return []
     if not isinstance(events, list):
         raise currents.Malformed("events is not a list")
@@ -102,15 +150,18 @@ def read_batch(body: bytes) -> Sequence[Mapping[str, Any]]:
 
 
 def lane(event: Mapping[str, Any]) -> str:
-    """What Amplitude orders and throttles by: the device, else the user."""
+    """What Amplitude throttles by: the device, else the user."""
     if "device_id" in event:
         return f"device:{event['device_id']}"
     return f"user:{event['user_id']}"
 
 
-def mapped(event: Mapping[str, Any], selection: frozenset[str] | None) -> Taken:
-    """What the outbox keeps of a Currents event."""
-    found = currents.to_amplitude(event, selection)
+def mapped(event: Mapping[str, Any], flow: CurrentsConfig) -> Taken:
+    """What the outbox keeps of a Currents event. Raises Malformed when it cannot be written as JSON."""
+    found = currents.to_amplitude(event, flow.selection, flow.profile)
     if isinstance(found, currents.Skipped):
         return Taken(str(event["id"]), "", None, found.reason)
-    return Taken(str(event["id"]), lane(found), orjson.dumps(found))
+    try:
+        return Taken(str(event["id"]), lane(found), orjson.dumps(found))
+    except orjson.JSONEncodeError as error:
+        raise currents.Malformed(f"event {event['id']}: {error}") from None

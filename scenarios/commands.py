@@ -1,300 +1,179 @@
-"""The commands ``check``, ``rules`` and ``mutants``; the top-level command line gathers :data:`COMMANDS`."""
+"""The commands of this package: check, rules, mutants."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Collection
+import os
+import sys
 from pathlib import Path
-from typing import Any
 
 import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scenarios import packs, report, rulebook, runner, table
-from scenarios.checking import Unusable
-from scenarios.connectors import READY_S, NeverReady, subject
-from scenarios.mutation import catalogue
-from scenarios.player import Result
-from scenarios.stopwatch import Stopwatch, today_ms
-from scenarios.trial import Trial, prove
-from scenarios.verdicts import EXIT_NEVER_READY, EXIT_UNUSABLE, exit_code, nothing_applied, verdicts
+from scenarios import packs
+from scenarios.mutants import mutants as all_mutants
+from scenarios.packs import BadPack
+from scenarios.proving import prove
+from scenarios.report import must_broken, report, write
+from scenarios.rulebook import BadRules
+from scenarios.rulebook import rules as all_rules
+from scenarios.runner import FEED_PATH, Plan, Result, run
+from scenarios.table import show
+from scenarios.waiting import mark, seconds_since
 
-
-class Stop(click.ClickException):
-    """Ends a command with one line on stderr; what was asked for is unusable."""
-
-    exit_code = EXIT_UNUSABLE
-
-
-class NotReady(Stop):
-    """The connector never became ready."""
-
-    exit_code = EXIT_NEVER_READY
+UNUSABLE, NEVER_READY = 2, 3
 
 
-def _known(given: Collection[str], known: Collection[str], option: str) -> None:
-    for each in given:
-        if each not in known:
-            close = difflib.get_close_matches(each, list(known), 1)
-            raise Stop(
-                f"{option} {each} is unknown, "
-                + (f"did you mean {close[0]}?" if close else "see wavetank rules")
-            )
+def _fail(text: str, code: int = UNUSABLE) -> None:
+    click.echo(f"wavetank: {text}", err=True)
+    sys.exit(code)
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  wavetank check
-  wavetank check --connector 'node my-connector.js' --report out
-  wavetank check --connector ./connector --feed currents=/braze --rule CUR-013
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
-Exit codes: 0 all MUST rules hold, 1 one is broken, 2 the request is unusable, 3 never ready."""
-)
-@click.option(
-    "--connector",
-    default="reference",
-    metavar="reference|URL|COMMAND",
-    help="Which connector is under test (default: the reference connector).",
-)
-@click.option(
-    "--pack",
-    "pack_names",
-    multiple=True,
-    metavar="NAME",
-    help="Only this pack; a path to your own works too. May be repeated.",
-)
-@click.option(
-    "--rule",
-    "rule_ids",
-    multiple=True,
-    metavar="ID",
-    help="Only scenarios that can break this rule. May be repeated.",
-)
-@click.option(
-    "--scenario", "scenario_ids", multiple=True, metavar="ID", help="Only this scenario. May be repeated."
-)
-@click.option("--seed", default=0, show_default=True, help="Seed of everything that is random.")
-@click.option("--jobs", type=click.IntRange(1, 64), help="Worker processes (default: one per CPU).")
-@click.option(
-    "--calm",
-    is_flag=True,
-    help="No faults and no hostile timing: leaves out the scenarios that make trouble.",
-)
-@click.option(
-    "--feed",
-    "feeds",
-    multiple=True,
-    metavar="NAME=/PATH",
-    help="Where the connector takes a feed: currents, events, users, cohorts, customerio.",
-)
-@click.option(
-    "--report",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write report.json, junit.xml and report.html here.",
-)
-@click.option(
-    "--tank",
-    "tank_url",
-    metavar="URL",
-    help="The tank that a connector given by URL writes to (default: http://127.0.0.1:8700/tanks/demo).",
-)
-@click.option(
-    "--ready-within",
-    default=READY_S,
-    show_default=True,
-    type=click.FloatRange(0.1),
-    metavar="SECONDS",
-    help="How long a connector may take to answer /healthz.",
-)
+
+def _feed_path(feeds: tuple[str, ...]) -> str:
+    path = FEED_PATH
+    for each in feeds:
+        name, _, value = each.partition("=")
+        if name != "currents" or not value.startswith("/"):
+            raise BadPack(f"--feed {each}: write it like currents=/my/path")
+        path = value
+    return path
+
+
+@click.command(epilog="Example: wavetank check --connector 'node my-connector.js' --report report")
+@click.option("--connector", default="reference", show_default=True, help="reference, a URL, or a command line.")
+@click.option("--pack", "packs_", multiple=True, metavar="NAME", help="Only this pack (may be repeated).")
+@click.option("--rule", "rules_", multiple=True, metavar="ID", help="Only scenarios of this rule (may be repeated).")
+@click.option("--scenario", "ids", multiple=True, metavar="ID", help="Only this scenario (may be repeated).")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Fixes everything random.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Scenarios at once [default: number of processors].")
+@click.option("--calm", is_flag=True, help="Leave out scenarios that inject faults, kills or refused keys.")
+@click.option("--report", "folder", type=click.Path(path_type=Path), help="Write report.json, junit.xml, report.html.")
+@click.option("--feed", "feeds", multiple=True, metavar="NAME=PATH", help="Feed path, e.g. currents=/my/path.")
+@click.option("--port", default=8700, show_default=True, help="Control port, when the connector runs elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.pass_context
 def check(
-    context: click.Context,
     connector: str,
-    pack_names: tuple[str, ...],
-    rule_ids: tuple[str, ...],
-    scenario_ids: tuple[str, ...],
+    packs_: tuple[str, ...],
+    rules_: tuple[str, ...],
+    ids: tuple[str, ...],
     seed: int,
     jobs: int | None,
     calm: bool,
-    feeds: tuple[str, ...],
     folder: Path | None,
-    tank_url: str | None,
-    ready_within: float,
+    feeds: tuple[str, ...],
+    port: int,
     as_json: bool,
 ) -> None:
-    """Judge a connector, rule by rule, on simulated platforms.
+    """Judge a connector, rule by rule.
 
-    A command is started for every scenario with a tank of its own. A connector given by URL runs already and
-    writes to one tank of `wavetank up` (--tank): that tank is emptied before each scenario, scenarios run one
-    after the other, and those that restart the connector or need another configuration are not proven.
+    A command is started once per scenario with what it needs in its environment (PORT, AMPLITUDE_URL,
+    AMPLITUDE_API_KEY, CURRENTS_TOKEN, WAVETANK_CLOCK_URL and more). A URL is a connector that runs already; it is
+    fed from the fixed ports that start at --port, by a tank named check.
     """
-    watch = Stopwatch()
-    runner.warm_up()
     try:
-        under_test = subject(connector, feeds, ready_within)
-        rules = rulebook.load()
-        _known(rule_ids, rules, "--rule")
-        scenarios = packs.load(pack_names, rules)
-        _known(scenario_ids, [each.id for each in scenarios], "--scenario")
-        scenarios = packs.chosen(scenarios, rules=rule_ids, ids=scenario_ids)
-        if not scenarios:
-            raise Unusable("no scenario is left to run, name another --pack, --rule or --scenario")
-        options = runner.Options(seed, jobs or 0, calm, folder is not None, tank_url)
-        screen = table.console(stderr=True)
-        with table.progress(screen) as bar:
-            task = bar.add_task("scenarios", total=len(scenarios))
-            results = runner.run(scenarios, under_test, options, lambda _result: bar.advance(task))
-    except Unusable as error:
-        raise Stop(str(error)) from None
-    except NeverReady as error:
-        raise NotReady(str(error)) from None
-    found = verdicts(rules, scenarios, results, rule_ids)
-    run = report.Run(
-        connector, feeds, seed, calm, watch.seconds, today_ms(), rules, scenarios, results, found
-    )
-    _show(run, folder, as_json)
-    if nothing_applied(results):
-        click.echo(
-            "the connector implements none of the flows under check, name its path with --feed NAME=/PATH",
-            err=True,
-        )
-    context.exit(exit_code(found, results))
+        chosen = packs.select(packs.load(), packs_, rules_, ids, calm=calm)
+        feed_path = _feed_path(feeds)
+    except (BadPack, BadRules) as error:
+        _fail(str(error))
+    if not chosen:
+        _fail("nothing to check: no scenario fits --pack, --rule, --scenario and --calm together")
+    external = connector.startswith(("http://", "https://"))
+    plan = Plan(connector, seed, feed_path, port=port if external else None)
+    began = mark()
+    results: list[Result] = []
+    with _progress() as progress:
+        task = progress.add_task("checking", total=len(chosen))
 
+        def note(result: Result) -> None:
+            progress.update(task, advance=1, description=result.id[:40])
 
-def _show(run: report.Run, folder: Path | None, as_json: bool) -> None:
+        results = run(chosen, plan, jobs or os.cpu_count() or 2, note)
+    found = report(chosen, results, plan, seconds_since(began))
+    if folder is not None:
+        write(folder, found, results)
     if as_json:
-        click.echo(json.dumps(report.as_json(run), ensure_ascii=False))
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str))
     else:
-        table.scorecard(run, table.console())
-    if folder is None:
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        show(console, found)
+        if folder is not None:
+            console.print(f"report: {folder / 'report.html'}", highlight=False)
+    if all(result.never_ready for result in results if result.verdict != "not_applicable") and any(
+        result.never_ready for result in results
+    ):
+        _fail(results[0].failures[0]["text"], NEVER_READY)
+    sys.exit(1 if must_broken(found) else 0)
+
+
+@click.command(epilog="Example: wavetank rules --json | jq '.[] | select(.level==\"MUST\").id'")
+@click.option("--json", "as_json", is_flag=True, help="Print the rules as JSON.")
+def rules(as_json: bool) -> None:
+    """List every rule with its level, source and scope."""
+    try:
+        found = [each.shown() for each in all_rules().values()]
+    except BadRules as error:
+        _fail(str(error))
+    if as_json:
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         return
-    try:
-        written = report.write(run, folder)
-    except OSError as error:
-        raise Stop(f"--report {folder}: {error.strerror}, name a folder that can be written") from None
-    click.echo(f"report: {written[-1]}", err=True)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for each in found:
+        source = each["source"]
+        console.print(f"[bold]{each['id']}[/] {each['level']} ({each['scope']}, {each['tier']})", highlight=False)
+        console.print(f"  {each['statement']}", markup=False, highlight=False)
+        console.print(f"  {source['document']}, {source['section']} ({source['date']})", style="dim", markup=False)
 
 
-@click.command(
-    name="rules",
-    epilog="""\b
-Example:
-  wavetank rules --json""",
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print a list of {id, level, tier, statement, source, scope}."
-)
-def rules_command(as_json: bool) -> None:
-    """List every rule with its level and its source."""
+@click.command(epilog="Example: wavetank mutants --json")
+@click.option("--only", multiple=True, metavar="ID", help="Only this mutant (may be repeated).")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Fixes everything random.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Scenarios at once [default: number of processors].")
+@click.option("--json", "as_json", is_flag=True, help="Print killed, survived and unproven as JSON.")
+def mutants(only: tuple[str, ...], seed: int, jobs: int | None, as_json: bool) -> None:
+    """Prove the scenarios: each mutant breaks one rule and has to be caught; the unbroken connector has to pass."""
+    unknown = [each for each in only if each not in all_mutants()]
+    if unknown:
+        _fail(f"mutant {unknown[0]!r} does not exist: see scenarios/mutations")
     try:
-        rules = rulebook.load()
-    except Unusable as error:
-        raise Stop(str(error)) from None
+        scenarios = packs.load()
+    except (BadPack, BadRules) as error:
+        _fail(str(error))
+    with _progress() as progress:
+        total = len(only) or len(all_mutants()) + len(scenarios)
+        task = progress.add_task("proving", total=total)
+        proof = prove(
+            scenarios,
+            seed,
+            jobs or os.cpu_count() or 2,
+            only,
+            lambda text: progress.update(task, advance=1, description=text[:40]),
+        )
+    failed = [each.id for each in proof.reference if each.verdict == "broken"]
     if as_json:
-        click.echo(json.dumps([each.as_json() for each in rules.values()], ensure_ascii=False))
+        found = {
+            "killed": proof.killed,
+            "survived": proof.survived,
+            "unproven": proof.unproven,
+            "caught_by": proof.caught_by,
+            "reference_failed": failed,
+        }
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
-        table.rules_table(rules.values(), table.console())
-
-
-@click.command(
-    name="mutants",
-    epilog="""\b
-Examples:
-  wavetank mutants
-  wavetank mutants --mutant seconds-not-milliseconds --json
-
-Exit codes: 0 every mutant is caught, 1 one survived or the unbroken one fails, 2 unusable.""",
-)
-@click.option(
-    "--mutant",
-    "mutant_ids",
-    multiple=True,
-    metavar="ID",
-    help="Only this mutant, without the unbroken run. May be repeated.",
-)
-@click.option("--pack", "pack_names", multiple=True, metavar="NAME", help="Only this pack. May be repeated.")
-@click.option("--seed", default=0, show_default=True, help="Seed of everything that is random.")
-@click.option("--jobs", type=click.IntRange(1, 64), help="Worker processes (default: one per CPU).")
-@click.option("--json", "as_json", is_flag=True, help="Print {killed, survived, unproven} with more members.")
-@click.pass_context
-def mutants_command(
-    context: click.Context,
-    mutant_ids: tuple[str, ...],
-    pack_names: tuple[str, ...],
-    seed: int,
-    jobs: int | None,
-    as_json: bool,
-) -> None:
-    """Prove the scenarios: break one rule at a time and see that they notice.
-
-    The unbroken reference connector goes first and must pass. A mutant is killed when an expectation that
-    names its rule fails; a rule that no killed mutant breaks is unproven.
-    """
-    runner.warm_up()
-    try:
-        rules = rulebook.load()
-        scenarios = packs.load(pack_names, rules)
-        _known(mutant_ids, catalogue(), "--mutant")
-        chosen = [catalogue()[each] for each in mutant_ids] or list(catalogue().values())
-        strays = sorted({rule for each in chosen for rule in each.rules} - set(rules))
-        if strays:
-            raise Unusable(
-                f"mutants name {', '.join(strays)}, which no rule file holds: mend scenarios/mutants"
-            )
-        screen = table.console(stderr=True)
-        with table.progress(screen) as bar:
-            total = len(chosen) + (0 if mutant_ids else len(scenarios))
-            task = bar.add_task("mutants", total=total)
-            trial = prove(
-                scenarios,
-                rules,
-                chosen,
-                runner.Options(seed, jobs or 0),
-                lambda: bar.advance(task),
-                unbroken=not mutant_ids,
-            )
-    except Unusable as error:
-        raise Stop(str(error)) from None
-    except NeverReady as error:
-        raise NotReady(str(error)) from None
-    if as_json:
-        click.echo(json.dumps(trial.as_json(), ensure_ascii=False))
-    else:
-        _tell(trial)
-    context.exit(1 if trial.survived or trial.broken else 0)
-
-
-def _tell(trial: Trial) -> None:
-    screen = table.console()
-    for result in trial.broken:
-        screen.print(
-            f"the unbroken connector fails {result.id}: {_first_line(result)}", style="red", markup=False
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        for each in proof.survived:
+            console.print(f"[bold red]survived[/] {each}: {all_mutants()[each].text}")
+        for each in failed:
+            console.print(f"[bold red]the unbroken connector fails[/] {each}")
+        for each in proof.unproven:
+            console.print(f"[yellow]unproven[/] {each}: no mutant breaks it")
+        console.print(
+            f"{len(proof.killed)} mutants caught, {len(proof.survived)} survived, {len(proof.unproven)} rules unproven"
         )
-    for mutant, why in trial.survived:
-        screen.print(
-            f"survived: {mutant.id} ({', '.join(mutant.rules)}): {mutant.breaks}; {why}",
-            style="red",
-            markup=False,
-        )
-    for rule in trial.unproven:
-        screen.print(
-            f"unproven: {rule.id} {rule.level} ({rule.scope}): {rule.statement}", style="yellow", markup=False
-        )
-    for mutant, by in trial.killed:
-        screen.print(
-            f"killed: {mutant.id} ({', '.join(mutant.rules)}) by {', '.join(by)}", style="green", markup=False
-        )
-    screen.print(
-        f"{len(trial.killed)} killed, {len(trial.survived)} survived, {len(trial.unproven)} rules unproven "
-        f"in {trial.seconds:.1f} s"
-    )
-
-
-def _first_line(result: Result) -> Any:
-    return result.failures[0].diff[0] if result.failures else result.why
-
-
-COMMANDS = [check, rules_command, mutants_command]
+    sys.exit(0 if proof.sound else 1)

@@ -1,220 +1,307 @@
-"""Expectations: pure functions from an expectation and a read-back to what is wrong, if anything.
-
-What is compared comes from the scenario files, which are written from the documents; nothing here knows what
-an integration does.
-"""
+"""Judging: one plain function per kind of expectation, from the read-back to failures."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from scenarios import traffic
-from scenarios.matching import (
-    MISSING,
-    differences,
-    first_lines,
-    fits,
-    holds,
-    member,
-    pick,
-    shown,
-    status_fits,
-    worded,
-)
-from scenarios.packs import EXPECTATION_NOTES, kind
-from scenarios.readback import Answer, Reading
+import orjson
 
-AT_LEAST_ONE = {"at_least": 1}
+from scenarios.comparing import diff, find, fits, holds, missing, narrowed, same
+from scenarios.control import View
+from scenarios.instants import duration_ms, instant_ms
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An expectation that does not hold: which one, why it is expected, and the differences line by line."""
+    """One thing that is not as expected."""
 
-    expectation: str
-    because: str | None
-    diff: tuple[str, ...]
+    text: str
+    expected: Any = None
+    received: Any = None
     rules: tuple[str, ...] = ()
+    because: str = ""
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "rules": list(self.rules),
+            "text": self.text,
+            "because": self.because,
+            "expected": self.expected,
+            "received": self.received,
+            "diff": diff(self.expected, self.received),
+        }
 
 
-def judge(expectation: Mapping[str, Any], reading: Reading, rules: tuple[str, ...] = ()) -> Failure | None:
-    """None when the expectation holds."""
-    name = kind(expectation)
-    lines = CHECKS[name](expectation[name], reading)
-    if not lines:
-        return None
-    text = json.dumps(
-        {key: value for key, value in expectation.items() if key not in EXPECTATION_NOTES}, ensure_ascii=False
-    )
-    return Failure(
-        text if len(text) <= 500 else text[:480] + "…",
-        expectation.get("because"),
-        tuple(first_lines(lines)),
-        rules,
-    )
+@dataclass
+class Verdict:
+    """What the expectations say: failures, and which rules were judged."""
+
+    failures: list[Failure] = field(default_factory=list)
+    judged: set[str] = field(default_factory=set)
 
 
-def amplitude_events(wanted: Mapping[str, Any], reading: Reading) -> list[str]:
-    """Stored events: how many match, and what each must and must not hold."""
-    where = wanted.get("where", {})
-    found = [each for each in reading.events if holds(each, where)]
-    lines = _counted(wanted, found, "stored events", where)
-    if lines and not found and reading.events:
-        kinds = Counter(str(each.get("event_type")) for each in reading.events)
-        lines.append(f"stored are: {', '.join(f'{n}× {name}' for name, n in kinds.most_common(8))}")
-    if "ids" in wanted:
-        lines += _ids(wanted["ids"], [str(each.get("insert_id")) for each in found])
-    for record in found:
-        lines += _each(wanted, record, f"event {record.get('insert_id')}")
-    return lines
+def judge(expectation: Mapping[str, Any], default_rules: tuple[str, ...], view: View, verdict: Verdict) -> None:
+    """Judge one expectation and note the outcome under its rules."""
+    rule = expectation.get("rule")
+    rules = default_rules if rule is None else (rule,) if isinstance(rule, str) else tuple(rule)
+    verdict.judged.update(rules)
+    kind = next(name for name in expectation if name not in ("rule", "because"))
+    for failure in KINDS[kind](expectation[kind], view):
+        because = str(expectation.get("because", ""))
+        verdict.failures.append(Failure(failure.text, failure.expected, failure.received, rules, because))
 
 
-def _counted(
-    wanted: Mapping[str, Any], found: Sequence[Any], what: str, where: Mapping[str, Any]
-) -> list[str]:
-    default: Any = AT_LEAST_ONE
-    if "ids" in wanted:
-        default = {"at_least": 0}
-    amount = wanted.get("count", default)
-    if fits(amount, len(found)):
-        return []
-    suffix = f" where {shown(where)}" if where else ""
-    return [f"{what}{suffix}: expected {worded(amount)}, received {len(found)}"]
+def _matching(where: Mapping[str, Any], items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def fits_all(item: dict[str, Any]) -> bool:
+        for path, wanted in where.items():
+            found = find(item, path)
+            if missing(found) and "event" in item:
+                found = find(item["event"], path)
+            if missing(found) or not same(wanted, found):
+                return False
+        return True
+
+    return [item for item in items if fits_all(item)]
 
 
-def _ids(wanted: Sequence[str], received: Sequence[str]) -> list[str]:
-    missing = Counter(wanted) - Counter(received)
-    extra = Counter(received) - Counter(wanted)
-    lines = [f"insert_id {each}: expected, not received" for each in sorted(missing.elements())]
-    return lines + [f"insert_id {each}: received, not expected" for each in sorted(extra.elements())]
+def amplitude_events(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    where = spec.get("where", {})
+    found = _matching(where, view.events)
+    named = ", ".join(f"{k}={v}" for k, v in where.items()) or "any"
+    failures = []
+    wanted = spec.get("count", len(spec["ids"]) if "ids" in spec else {"at_least": 1} if set(spec) - {"where"} else None)
+    if wanted is not None and not fits(wanted, len(found)):
+        failures.append(Failure(f"number of events in Amplitude ({named})", wanted, len(found)))
+    if "ids" in spec and sorted(spec["ids"]) != sorted(each["insert_id"] for each in found):
+        failures.append(
+            Failure(f"insert_ids in Amplitude ({named})", sorted(spec["ids"]), sorted(e["insert_id"] for e in found))
+        )
+    if "users" in spec and len({each["amplitude_id"] for each in found}) != spec["users"]:
+        people = len({each["amplitude_id"] for each in found})
+        failures.append(Failure(f"distinct Amplitude IDs ({named})", spec["users"], people))
+    for each in found:
+        failures += _one_event(spec, each)
+    return failures[:5]
 
 
-def _each(wanted: Mapping[str, Any], record: Mapping[str, Any], name: str) -> list[str]:
-    lines: list[str] = []
-    for path, value in wanted.get("equal", {}).items():
-        lines += differences(value, member(record, path), path, whole=False)
-    for path, value in wanted.get("exactly", {}).items():
-        lines += differences(value, member(record, path), path, whole=True)
-    for path in wanted.get("absent", ()):
-        received = member(record, path)
-        if received is not MISSING and received is not None:
-            lines.append(f"{path}: expected (absent), received {shown(received)}")
-    return [f"{name}: {line}" for line in lines]
+def _one_event(spec: Mapping[str, Any], each: dict[str, Any]) -> list[Failure]:
+    failures = []
+    event = each["event"]
+    text = f"event {each['insert_id']} in Amplitude"
+    expected = spec.get("equal")
+    if expected is not None and not holds(expected, event):
+        failures.append(Failure(text, expected, narrowed(expected, event)))
+    for member, value in spec.get("exactly", {}).items():
+        if not same(value, event.get(member)):
+            failures.append(Failure(f"{text}: {member}", value, event.get(member)))
+    for path in spec.get("absent", ()):
+        found = event.get(path, find(event, path))
+        if not missing(found):
+            failures.append(Failure(f"{text}: {path} has no place there", None, found))
+    return failures
 
 
-def ledger(wanted: Mapping[str, Any], reading: Reading) -> list[str]:
-    """Totals by end, the reasons named, and always that the totals add up."""
-    totals = reading.ledger["totals"]
-    lines = [
-        f"{name}: expected {worded(amount)}, received {totals.get(name)}"
-        for name, amount in wanted.items()
-        if name != "reasons" and not fits(amount, totals.get(name, 0))
-    ]
-    reasons: Mapping[str, int] = totals.get("reasons", {})
-    for pattern, amount in wanted.get("reasons", {}).items():
-        count = sum(n for reason, n in reasons.items() if reason == pattern or fnmatchcase(reason, pattern))
-        if not fits(amount, count):
-            lines.append(f"reason {pattern!r}: expected {worded(amount)}, received {count}")
-    if not totals.get("balanced"):
-        lines.append(f"the ledger does not add up: {totals.get('mismatch', shown(totals))}")
-    if lines and reasons:
-        lines.append(f"reasons: {shown(reasons)}")
-    return lines
+def ledger(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    totals = view.totals
+    failures = []
+    if not totals["balanced"]:
+        failures.append(Failure("the ledger does not add up", True, totals.get("mismatch")))
+    for name, wanted in spec.items():
+        if name == "reasons":
+            for reason, number in wanted.items():
+                if not fits(number, totals["reasons"].get(reason, 0)):
+                    failures.append(Failure(f"ledger: {reason}", number, totals["reasons"]))
+        elif not fits(wanted, totals[name]):
+            received = {name: totals[name], "reasons": totals["reasons"]}
+            failures.append(Failure(f"ledger: {name}", {name: wanted}, received))
+    return failures
 
 
-def answers(wanted: Mapping[str, Any], reading: Reading) -> list[str]:
-    """Remembered answers of posts and checks."""
-    name = wanted.get("of")
-    found: list[Answer] = [each for each in reading.answers if name is None or each.name == name]
-    if "count" in wanted and not fits(wanted["count"], len(found)):
-        return [f"answers: expected {worded(wanted['count'])}, received {len(found)}"]
-    if not found:
-        return [f"no answer{f' named {name}' if name else ''} was remembered"]
-    which = wanted.get("which", "all")
-    if which != "all":
-        found = [found[0] if which == "first" else found[-1]]
-    lines: list[str] = []
-    for number, answer in enumerate(found):
-        place = f"answer {number + 1}" if len(found) > 1 else "answer"
-        if "status" in wanted and not status_fits(wanted["status"], answer.status):
-            status = "none" if answer.status is None else answer.status
-            lines.append(
-                f"{place} status: expected {shown(wanted['status'])}, received {status} {answer.body[:200]}"
-            )
-        if "body" in wanted:
-            lines += _body(wanted["body"], answer.body, f"{place} body")
-        lines += traffic.headers(wanted.get("headers", {}), answer.headers, place)
-    return lines
-
-
-def _body(wanted: Any, text: str, name: str) -> list[str]:
+def _status_fits(wanted: Any, status: int | None) -> bool:
+    if isinstance(wanted, list):
+        return any(_status_fits(each, status) for each in wanted)
     if isinstance(wanted, str):
-        return [] if wanted == text else [f"{name}: expected {shown(wanted)}, received {shown(text)}"]
+        return status is not None and f"{status // 100}xx" == wanted
+    return bool(wanted == status)
+
+
+def _requests(spec: Mapping[str, Any], view: View) -> list[dict[str, Any]]:
+    where = spec.get("where", {})
+    platform = spec.get("platform", "amplitude")
+    since = instant_ms(where["since"], view.start_ms) if "since" in where else None
+    until = instant_ms(where["until"], view.start_ms) if "until" in where else None
+    return [
+        each
+        for each in view.journal
+        if each["platform"] == platform
+        and ("path" not in where or each["path"] == where["path"])
+        and ("status" not in where or _status_fits(where["status"], each["status"]))
+        and (since is None or each["tank_ms"] >= since)
+        and (until is None or each["tank_ms"] <= until)
+    ]
+
+
+def _body(entry: Mapping[str, Any]) -> Any:
     try:
-        received = json.loads(text)
-    except ValueError:
-        return [f"{name}: expected JSON, received {shown(text)}"]
-    return differences(wanted, received, name, whole=False)
+        return orjson.loads(entry["request_body"])
+    except orjson.JSONDecodeError:
+        return None
 
 
-def feed(wanted: Mapping[str, Any], reading: Reading) -> list[str]:
-    """State of the platform's feed."""
-    state = reading.feed
-    lines = []
-    if "status" in wanted and state.get("status") != wanted["status"]:
-        lines.append(f"feed status: expected {wanted['status']}, received {state.get('status')}")
-    for name, amount in wanted.get("counters", {}).items():
-        value = pick(state, f"counters.{name}")
-        if value is MISSING or not fits(amount, value):
-            lines.append(f"feed counter {name}: expected {worded(amount)}, received {shown(value)}")
-    if "pending" in wanted:
-        queues = state.get("queues", {})
-        waiting = sum(int(each.get("pending", 0)) for each in queues.values())
-        if not fits(wanted["pending"], waiting):
-            lines.append(f"feed pending: expected {worded(wanted['pending'])}, received {waiting}")
-    return lines
+def requests(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    found = _requests(spec, view)
+    platform = spec.get("platform", "amplitude")
+    failures = []
+    if "count" in spec and not fits(spec["count"], len(found)):
+        shown = [f"{e['tank_time']} {e['path']} {e['status']}" for e in found[:10]]
+        failures.append(Failure(f"number of requests ({platform})", spec["count"], {"count": len(found), "first": shown}))
+    each_spec = spec.get("each", {})
+    for entry in found:
+        body = _body(entry)
+        text = f"request {entry['id']} ({platform} {entry['path']})"
+        if "body" in each_spec and not holds(each_spec["body"], body):
+            failures.append(Failure(f"{text}: body", each_spec["body"], narrowed(each_spec["body"], body)))
+        for path in each_spec.get("body_absent", ()):
+            if isinstance(body, Mapping) and not missing(find(body, path)):
+                failures.append(Failure(f"{text}: {path} has no place in the body", None, find(body, path)))
+        headers = {name.lower(): value for name, value in entry["request_headers"].items()}
+        for name, value in each_spec.get("headers", {}).items():
+            if headers.get(name.lower()) != value:
+                failures.append(Failure(f"{text}: header {name}", value, headers.get(name.lower())))
+        events = body.get("events") if isinstance(body, Mapping) else None
+        most = spec.get("events_per_request", {}).get("at_most")
+        if most is not None and isinstance(events, list) and len(events) > most:
+            failures.append(Failure(f"{text}: events in one request", {"at_most": most}, len(events)))
+        if "bytes" in spec and len(entry["request_body"].encode()) > spec["bytes"]["at_most"]:
+            failures.append(Failure(f"{text}: bytes", spec["bytes"], len(entry["request_body"].encode())))
+    return failures[:5]
 
 
-def users(wanted: Mapping[str, Any], reading: Reading) -> list[str]:
-    """Amplitude's users."""
-    where = wanted.get("where", {})
-    found = [each for each in reading.users if holds(each, where)]
-    lines = _counted(wanted, found, "users", where)
-    for record in found:
-        lines += _each(wanted, record, f"user {record.get('amplitude_id', record.get('user_id'))}")
-    return lines
+def arrival(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    emitted = {entry["event_id"]: instant_ms(entry["emitted"], 0) for entry in view.entries}
+    found = [each for each in _matching(spec.get("where", {}), view.events) if each["insert_id"] in emitted]
+    if not found:
+        return [Failure("no such event arrived in Amplitude", spec.get("where"), None)]
+    delays = {each["insert_id"]: each["server_upload_time"] - emitted[each["insert_id"]] for each in found}
+    failures = []
+    if "within" in spec:
+        late = {i: f"{d / 1000:g} s" for i, d in delays.items() if d > duration_ms(spec["within"])}
+        if len(late) > len(delays) * (1 - spec.get("share", 1.0)):
+            failures.append(Failure("events arrived late", {"within": spec["within"]}, dict(list(late.items())[:5])))
+    if "after" in spec:
+        early = {i: f"{d / 1000:g} s" for i, d in delays.items() if d < duration_ms(spec["after"])}
+        if early:
+            failures.append(Failure("events arrived early", {"after": spec["after"]}, dict(list(early.items())[:5])))
+    return failures
 
 
-def merges(wanted: Mapping[str, Any], reading: Reading) -> list[str]:
-    """Merges of Amplitude ids."""
-    where = wanted.get("where", {})
-    return _counted(wanted, [each for each in reading.merges if holds(each, where)], "merges", where)
+def answers(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    if not view.answers:
+        return [Failure("the scenario has sent no request of its own", spec, None)]
+    failures = []
+    for each in view.answers:
+        if "status" in spec and not _status_fits(spec["status"], each["status"]):
+            failures.append(Failure("status of the answer", spec["status"], each))
+        if "body" in spec and not holds(spec["body"], each["body"]):
+            failures.append(Failure("body of the answer", spec["body"], each["body"]))
+    return failures[:3]
 
 
-def healthy(wanted: bool, reading: Reading) -> list[str]:
-    """Whether the connector answers for itself."""
-    status = reading.health
-    if (status is not None and 200 <= status < 300) == wanted:
+def feed(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    failures = []
+    if "status" in spec and view.feed["status"] != spec["status"]:
+        failures.append(Failure("status of the Currents connector", spec["status"], view.feed["status"]))
+    for name, wanted in spec.get("counters", {}).items():
+        if not fits(wanted, view.feed["counters"].get(name, 0)):
+            failures.append(Failure(f"Currents counter {name}", wanted, view.feed["counters"]))
+    if "queued" in spec:
+        queued = sum(each["pending"] for each in view.feed["queues"].values())
+        if not fits(spec["queued"], queued):
+            failures.append(Failure("events queued at Braze", spec["queued"], queued))
+    return failures
+
+
+def users(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    found = _matching(spec.get("where", {}), view.users)
+    failures = []
+    if "count" in spec and not fits(spec["count"], len(found)):
+        failures.append(Failure("people in Amplitude", spec["count"], found))
+    if "equal" in spec:
+        if not found:
+            failures.append(Failure("no such person in Amplitude", spec["equal"], view.users[:5]))
+        failures += [
+            Failure("person in Amplitude", spec["equal"], narrowed(spec["equal"], each))
+            for each in found
+            if not holds(spec["equal"], each)
+        ]
+    return failures
+
+
+def merges(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    if fits(spec["count"], len(view.merges)):
         return []
-    received = "no answer" if status is None else f"status {status}"
-    return [f"/healthz: expected {'2xx' if wanted else 'no 2xx'}, received {received}"]
+    return [Failure("merged Amplitude IDs", spec["count"], view.merges)]
 
 
-CHECKS: dict[str, Callable[[Any, Reading], list[str]]] = {
+def connector(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    if view.healthy == spec["healthy"]:
+        return []
+    return [Failure("the connector answers /healthz", spec["healthy"], view.healthy)]
+
+
+def rate(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    window = duration_ms(spec["window"])
+    field_name = f"{spec['kind']}_id"
+    times = sorted(e["server_upload_time"] for e in view.events if e[field_name] == spec["id"])
+    worst, first = 0, 0
+    for last, at in enumerate(times):
+        while times[first] <= at - window:
+            first += 1
+        worst = max(worst, last - first + 1)
+    if worst <= spec["at_most"]:
+        return []
+    return [Failure(f"stored events of {spec['id']} in {spec['window']}", {"at_most": spec["at_most"]}, worst)]
+
+
+def pause(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    """Events that an answer named (``throttled_events``) are not in a request before the pause is over."""
+    least = duration_ms(spec["at_least"])
+    held: dict[str, int] = {}
+    failures = []
+    for entry in view.journal:
+        if entry["platform"] != "amplitude":
+            continue
+        body = _body(entry)
+        ids = [e.get("insert_id") for e in (body or {}).get("events", []) if isinstance(e, Mapping)]
+        early = [each for each in ids if each in held and entry["tank_ms"] < held[each]]
+        if early:
+            failures.append(
+                Failure(
+                    f"request {entry['id']} sends events again that were told to wait",
+                    {"at_least": spec["at_least"]},
+                    {"at": entry["tank_time"], "events": early[:5]},
+                )
+            )
+        if entry["status"] == spec["after_status"]:
+            answer = orjson.loads(entry["response_body"])
+            for index in answer.get("throttled_events", []):
+                if index < len(ids) and ids[index] is not None:
+                    held[ids[index]] = entry["tank_ms"] + least
+    return failures[:3]
+
+
+KINDS: Mapping[str, Callable[[Mapping[str, Any], View], list[Failure]]] = {
     "amplitude_events": amplitude_events,
     "ledger": ledger,
-    "requests": traffic.requests,
-    "arrival": traffic.arrival,
+    "requests": requests,
+    "arrival": arrival,
     "answers": answers,
     "feed": feed,
     "users": users,
     "merges": merges,
-    "rate": traffic.rate,
-    "pause": traffic.pause,
-    "healthy": healthy,
+    "connector": connector,
+    "rate": rate,
+    "pause": pause,
 }

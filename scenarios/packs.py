@@ -1,168 +1,144 @@
-"""Packs: folders of scenario files, loaded, checked against the published schema, and filtered."""
+"""Loading packs: scenario files, checked against their published schema."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from scenarios.checking import HERE, Unusable, misfit, read_yaml
-from scenarios.rulebook import Rule
+import jsonschema
+import orjson
+import yaml
+from jsonschema.exceptions import best_match
 
-PACKS = HERE / "packs"
+from scenarios.rulebook import Rule, rules
 
-HOSTILE_STEPS = {"fault", "restart", "stop", "credential", "usage", "silence"}
-"""Steps that are trouble made on purpose: ``--calm`` leaves their scenarios out."""
+FOLDER = Path(__file__).parent / "packs"
+SCHEMA = Path(__file__).parent / "schemas" / "scenario.schema.json"
+HOSTILE = ("fault", "restart", "stop", "credential", "post")
 
-EXPECTATION_NOTES = {"rule", "because"}
+
+class BadPack(ValueError):
+    """A scenario file or a selection cannot be used: one line, what, where, how to mend it."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One given / when / then. Steps and expectations are kept as the file says them."""
+    """One scenario as written; ``pack`` is its folder, ``group`` its file's title."""
 
     id: str
     title: str
-    group: str
     pack: str
+    group: str
+    file: str
     rules: tuple[str, ...]
-    flows: tuple[str, ...]
-    tank: Mapping[str, Any]
-    feed: Mapping[str, Any] | None
-    integration: Mapping[str, Any]
-    alone: bool
-    """About the simulator alone: no connector is started."""
-    steps: tuple[Mapping[str, Any], ...]
-    then: tuple[Mapping[str, Any], ...]
-    timeline: bool = True
-    hostile: bool = False
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, Any]
+
+    @property
+    def flows(self) -> Sequence[str]:
+        return list(self.spec.get("flows", ["currents"]))
+
+    @property
+    def connector(self) -> bool:
+        """Whether a connector takes part."""
+        return self.spec.get("connector") != "none"
+
+    @property
+    def steps(self) -> list[Mapping[str, Any]]:
+        return [*self.spec.get("given", []), *self.spec.get("when", [])]
+
+    @property
+    def hostile(self) -> bool:
+        """Whether it injects trouble."""
+        return any(name in step for step in self.steps for name in HOSTILE)
 
 
-def kind(step: Mapping[str, Any]) -> str:
-    """Which step or expectation this one-key mapping is."""
-    return next(key for key in step if key not in EXPECTATION_NOTES)
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of scenario files."""
+    loaded: dict[str, Any] = orjson.loads(SCHEMA.read_bytes())
+    return loaded
 
 
-def judged(expectation: Mapping[str, Any], scenario: Scenario) -> tuple[str, ...]:
-    """The rules an expectation judges: its own, or all of the scenario."""
-    named = expectation.get("rule")
-    if named is None:
-        return scenario.rules
-    return (named,) if isinstance(named, str) else tuple(named)
-
-
-def expectations(scenario: Scenario) -> list[Mapping[str, Any]]:
-    """Every expectation, those in the middle first."""
-    found: list[Mapping[str, Any]] = []
-    for step in scenario.steps:
-        found.extend(step.get("expect", ()))
-    return [*found, *scenario.then]
-
-
-def available(folder: Path = PACKS) -> list[str]:
-    """Names of the packs that come along."""
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and any(path.rglob("*.yaml")))
-
-
-def load(names: Sequence[str], rules: Mapping[str, Rule], folder: Path = PACKS) -> list[Scenario]:
-    """The scenarios of the named packs (all when none is named), ids checked unique.
-
-    A name is that of a folder in ``packs/``, or a path to a folder or file of one's own. Raises Unusable.
-    """
+def load(folder: Path = FOLDER) -> list[Scenario]:
+    """Every scenario of every pack, in order of files. Raises BadPack."""
     found: list[Scenario] = []
-    where: dict[str, str] = {}
-    for name in names or available(folder):
-        for path in _files(name, folder):
-            for scenario in read_file(path, name, rules):
-                if scenario.id in where:
-                    raise Unusable(
-                        f"{path.name}: {scenario.id}: {where[scenario.id]} uses this id, choose another"
-                    )
-                where[scenario.id] = path.name
-                found.append(scenario)
+    seen: dict[str, str] = {}
+    validator = jsonschema.Draft202012Validator(schema())
+    for path in sorted(folder.glob("*/*.yaml")):
+        where = f"{path.parent.name}/{path.name}"
+        try:
+            loaded = yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except yaml.YAMLError as error:
+            raise BadPack(f"{where}: this is not YAML: {' '.join(str(error).split())}") from None
+        error = best_match(validator.iter_errors(loaded))
+        if error is not None:
+            place = ".".join(str(each) for each in error.path)
+            raise BadPack(f"{where}: {place}: {error.message[:300]}: see scenarios/schemas/scenario.schema.json")
+        for spec in loaded["scenarios"]:
+            if spec["id"] in seen:
+                raise BadPack(f"{where}: scenario {spec['id']} is there twice: rename one")
+            seen[spec["id"]] = where
+            _check_rules(spec, where)
+            found.append(
+                Scenario(
+                    spec["id"], spec["title"], path.parent.name, loaded["group"], where, tuple(spec["rules"]), spec
+                )
+            )
     return found
 
 
-def _files(name: str, folder: Path) -> list[Path]:
-    for base in (folder / name, Path(name)):
-        if base.is_file():
-            return [base]
-        if base.is_dir():
-            files = sorted(base.rglob("*.yaml"))
-            if files:
-                return files
-    known = ", ".join(available(folder)) or "none"
-    raise Unusable(f"--pack {name}: there is no such pack, known: {known}; a path to a folder works too")
+def _check_rules(spec: Mapping[str, Any], where: str) -> None:
+    named = set(spec["rules"])
+    expectations = list(spec.get("then", []))
+    for step in [*spec.get("given", []), *spec.get("when", [])]:
+        expectations += step.get("expect", [])
+    for expectation in expectations:
+        named.update(_named(expectation))
+    for rule in sorted(named):
+        if rule not in rules():
+            raise BadPack(f"{where}: scenario {spec['id']}: rule {rule} does not exist: see wavetank rules")
+        if rule not in spec["rules"]:
+            raise BadPack(f"{where}: scenario {spec['id']}: rule {rule} is judged and not listed under rules")
 
 
-def read_file(path: Path, pack: str, rules: Mapping[str, Rule]) -> list[Scenario]:
-    """The scenarios of one file. Raises Unusable as ``file: scenario: what, how to mend it``."""
-    content = read_yaml(path)
-    wrong = misfit(content, "scenario")
-    if wrong:
-        raise Unusable(f"{path.name}: {_named(content, wrong)}")
-    return [_scenario(each, content["group"], path, pack, rules) for each in content["scenarios"]]
+def _named(expectation: Mapping[str, Any]) -> list[str]:
+    rule = expectation.get("rule")
+    return [] if rule is None else [rule] if isinstance(rule, str) else list(rule)
 
 
-def _named(content: Any, wrong: str) -> str:
-    # "scenarios.3.when.0: …" is easier to find as "the-id: when.0: …".
-    parts = wrong.split(".", 2)
-    if len(parts) >= 2 and parts[0] == "scenarios":
-        number, _, message = parts[1].partition(":")
-        rest = (
-            parts[2]
-            if len(parts) == 3 and number.isdigit() and not message
-            else wrong.split(":", 1)[1].strip()
-        )
-        if number.isdigit():
-            entry = content["scenarios"][int(number)]
-            if isinstance(entry, Mapping) and isinstance(entry.get("id"), str):
-                return f"{entry['id']}: {rest}"
-    return wrong
-
-
-def _scenario(
-    entry: Mapping[str, Any], group: str, path: Path, pack: str, rules: Mapping[str, Rule]
-) -> Scenario:
-    steps = (*entry.get("given", ()), *entry.get("when", ()))
-    feed = entry.get("feed", {})
-    scenario = Scenario(
-        id=entry["id"],
-        title=entry["title"],
-        group=group,
-        pack=pack,
-        rules=tuple(entry["rules"]),
-        flows=tuple(entry.get("flows", ("currents",))),
-        tank=entry.get("tank", {}),
-        feed=None if feed == "none" else feed,
-        integration=entry.get("integration", {}),
-        alone=entry.get("connector") == "none",
-        steps=steps,
-        then=tuple(entry["then"]),
-        timeline=entry.get("timeline", True),
-        hostile=entry.get("hostile", False) or any(kind(step) in HOSTILE_STEPS for step in steps),
-    )
-    where = f"{path.name}: {scenario.id}"
-    for rule_id in scenario.rules:
-        if rule_id not in rules:
-            raise Unusable(f"{where}: rule {rule_id} is in no rule file, add it to rules/ or mend the id")
-    for expectation in expectations(scenario):
-        stray = [each for each in judged(expectation, scenario) if each not in scenario.rules]
-        if stray:
-            raise Unusable(f"{where}: an expectation names {stray[0]}, add it to the scenario's rules")
-    return scenario
-
-
-def chosen(
-    scenarios: Iterable[Scenario], *, rules: Collection[str] = (), ids: Collection[str] = ()
+def select(
+    scenarios: Sequence[Scenario],
+    packs: Sequence[str] = (),
+    rule_ids: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    *,
+    calm: bool = False,
 ) -> list[Scenario]:
-    """Those scenarios that can break one of ``rules`` and have one of ``ids`` (empty: any)."""
+    """The scenarios asked for. Raises BadPack when a name is unknown."""
+    known = {each.pack for each in scenarios}
+    for pack in packs:
+        if pack not in known:
+            raise BadPack(f"pack {pack!r} does not exist: there is {', '.join(sorted(known))}")
+    for rule in rule_ids:
+        if rule not in rules():
+            raise BadPack(f"rule {rule!r} does not exist: see wavetank rules")
+    for each in ids:
+        if each not in {scenario.id for scenario in scenarios}:
+            raise BadPack(f"scenario {each!r} does not exist: see the ids under scenarios/packs")
     return [
         each
         for each in scenarios
-        if (not rules or any(rule in rules for rule in each.rules)) and (not ids or each.id in ids)
+        if (not packs or each.pack in packs)
+        and (not rule_ids or set(rule_ids) & set(each.rules))
+        and (not ids or each.id in ids)
+        and not (calm and each.hostile)
     ]
+
+
+def unproven(scenarios: Sequence[Scenario]) -> list[Rule]:
+    """Rules that no scenario exercises."""
+    used = {rule for each in scenarios for rule in each.rules}
+    return [rule for rule in rules().values() if rule.id not in used]

@@ -1,169 +1,279 @@
-"""Runs scenarios in parallel over worker processes, each with a lab of its own."""
+"""Running scenarios: each on a fresh tank with its own connector, several at once in worker processes."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+import atexit
+import hashlib
+import multiprocessing
+import shutil
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing import forkserver
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from scenarios import reference, worker
-from scenarios.checking import Unusable
-from scenarios.connectors import NeverReady, Subject
-from scenarios.matching import duration_ms
-from scenarios.packs import Scenario, kind
-from scenarios.player import NOT_APPLICABLE, NOT_PROVEN, Result
-from scenarios.worker import Job
+import orjson
+import yaml
 
-OnResult = Callable[[Result], None]
+from scenarios import mutants
+from scenarios.connectors import Command, Connector, NeverReady, Reference, Running, free_port, implemented
+from scenarios.control import Control, ControlError
+from scenarios.packs import Scenario
+from scenarios.steps import World
+from scenarios.timeline import timeline
+from scenarios.waiting import mark, seconds_since
+from scenarios.zygote import Zygote
+from simulator.serving import Lab
 
-BOUND_STEPS = {"restart", "stop", "start"}
-"""Steps that a connector which runs already cannot take part in."""
+FEED_PATH = "/feeds/currents"
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to run: processes, seed, calm, whether to draw timelines, the tank of a URL connector."""
+class Plan:
+    """How scenarios are run. ``connector``: ``reference``, a URL, or a command line."""
 
+    connector: str = "reference"
     seed: int = 0
-    jobs: int = 0
-    calm: bool = False
-    draw: bool = False
-    tank_url: str | None = None
-
-    @property
-    def processes(self) -> int:
-        return self.jobs or os.cpu_count() or 1
+    feed_path: str = FEED_PATH
+    mutant: str | None = None
+    port: int | None = None
+    pictures: bool = True
 
 
-def warm_up() -> None:
-    """Begin loading what all processes are forked from, while the caller does other things."""
-    reference.context()
-    forkserver.ensure_running()
+@dataclass
+class Result:
+    """What came of one scenario. ``rules`` holds the verdict of every judged rule."""
+
+    id: str
+    verdict: str
+    seconds: float = 0.0
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    rules: dict[str, str] = field(default_factory=dict)
+    timeline: list[dict[str, Any]] = field(default_factory=list)
+    never_ready: bool = False
 
 
-def pool(processes: int) -> ProcessPoolExecutor:
-    """Worker processes, each serving a lab of its own."""
-    return ProcessPoolExecutor(processes, mp_context=reference.context(), initializer=worker.warm)
+class Worker:
+    """One lab with what it takes to start connectors; lives in its own process."""
+
+    def __init__(self, port: int | None = None) -> None:
+        self.zygote = Zygote()  # before the lab: it must be forked while there are no threads
+        self.folder = Path(tempfile.mkdtemp(prefix="wavetank-check-"))
+        self.lab = Lab(0, None, port)
+        self._flows: dict[str, set[str]] = {}
+
+    def close(self) -> None:
+        self.lab.close()
+        self.zygote.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def play(self, scenario: Scenario, plan: Plan) -> Result:
+        """Run one scenario; what goes wrong outside of it is told as a failure, never raised."""
+        began = mark()
+        folder = Path(tempfile.mkdtemp(prefix=f"{scenario.id}-", dir=self.folder))
+        mutant = mutants.find(plan.mutant) if plan.mutant else None
+        restore = mutants.apply(mutant.id) if mutant is not None and mutant.side == "simulator" else None
+        try:
+            result = self._play(scenario, plan, folder)
+        except NeverReady as error:
+            result = _broken(scenario, str(error) + _tail(folder))
+            result.never_ready = True
+        except ControlError as error:
+            result = _broken(scenario, f"the scenario cannot be played: {error}")
+        except Exception:
+            result = _broken(scenario, "a defect of wavetank: " + traceback.format_exc(limit=6))
+        finally:
+            if restore is not None:
+                restore()
+            shutil.rmtree(folder, ignore_errors=True)
+        result.seconds = round(seconds_since(began), 3)
+        return result
+
+    def _play(self, scenario: Scenario, plan: Plan, folder: Path) -> Result:
+        spec = {"seed": tank_seed(plan.seed, scenario.id), **scenario.spec.get("tank", {})}
+        external = plan.connector.startswith(("http://", "https://"))
+        if external:
+            spec["id"] = "check"
+        ready = self.lab.create_tank(spec)
+        control = Control(self.lab.control_url, ready["tank"]["id"])
+        connector: Connector | None = None
+        try:
+            environ: dict[str, str] = {}
+            if scenario.connector:
+                environ = environment(scenario, ready, folder)
+                connector = self._connector(plan, folder)
+                connector.start(environ)
+                flows = self._implemented(plan, connector)
+                if not set(scenario.flows) <= flows or not _possible(scenario, connector):
+                    return Result(scenario.id, "not_applicable")
+                if scenario.spec.get("feed") != "none":
+                    feed = {"url": f"{connector.url}{plan.feed_path}", **scenario.spec.get("feed", {})}
+                    control.call("PUT", "/feeds/currents", feed)
+            world = World(control, ready, connector, environ, scenario.rules)
+            for step in scenario.steps:
+                world.play(step)
+            world.judge(scenario.spec["then"])
+            points = timeline(world.view()) if plan.pictures and scenario.spec.get("timeline", True) else []
+        finally:
+            if connector is not None:
+                connector.stop("kill")
+            self.lab.desk.delete(ready["tank"]["id"])
+        failures = [each.shown() for each in world.verdict.failures]
+        broken = {rule for each in world.verdict.failures for rule in each.rules}
+        judged = {rule: "broken" if rule in broken else "kept" for rule in sorted(world.verdict.judged)}
+        return Result(scenario.id, "broken" if failures else "kept", 0.0, failures, judged, points)
+
+    def _connector(self, plan: Plan, folder: Path) -> Connector:
+        if plan.connector == "reference":
+            mutant = mutants.find(plan.mutant) if plan.mutant else None
+            return Reference(self.zygote, folder, mutant.id if mutant and mutant.side == "connector" else None)
+        if plan.connector.startswith(("http://", "https://")):
+            return Running(plan.connector)
+        return Command(plan.connector, folder)
+
+    def _implemented(self, plan: Plan, connector: Connector) -> set[str]:
+        if plan.connector not in self._flows:
+            self._flows[plan.connector] = implemented(connector.url, plan.feed_path)
+        return self._flows[plan.connector]
+
+
+def _possible(scenario: Scenario, connector: Connector) -> bool:
+    """Whether the scenario can be played with a connector that somebody else runs."""
+    if connector.restartable:
+        return True
+    moves = {name for step in scenario.steps for name in step}
+    return not (moves & {"restart", "stop", "start"} or "integration" in scenario.spec or "region" in scenario.spec.get("tank", {}))
+
+
+def _broken(scenario: Scenario, text: str) -> Result:
+    failure = {
+        "rules": list(scenario.rules),
+        "text": text,
+        "because": "",
+        "expected": None,
+        "received": None,
+        "diff": [],
+    }
+    return Result(scenario.id, "broken", 0.0, [failure], dict.fromkeys(scenario.rules, "broken"))
+
+
+def _tail(folder: Path) -> str:
+    log = folder / "connector.log"
+    text = log.read_text("utf-8", "replace").strip() if log.exists() else ""
+    return f"; it said: {text[-600:]}" if text else ""
+
+
+def tank_seed(seed: int, scenario_id: str) -> int:
+    """The seed of a scenario's tank: the same for the same scenario and seed, whatever runs beside it."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{scenario_id}".encode()).digest()[:6], "big")
+
+
+def environment(scenario: Scenario, ready: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """What a connector under test finds in its environment."""
+    integration: dict[str, Any] = {
+        "currents": {
+            "amplitude": {"api_key": "${AMPLITUDE_API_KEY}", "region": ready["amplitude"]["region"].upper()},
+            "events": "all",
+        }
+    }
+    for name, section in scenario.spec.get("integration", {}).items():
+        if section is None:
+            integration.pop(name, None)
+        elif isinstance(section, Mapping):
+            integration[name] = {**integration.get(name, {}), **section}
+        else:
+            integration[name] = section
+    (folder / "integration.yaml").write_text(yaml.safe_dump(integration, allow_unicode=True), "utf-8")
+    (folder / "tank.json").write_bytes(orjson.dumps(ready))
+    state = folder / "state"
+    state.mkdir()
+    amplitude, braze, customerio = ready["amplitude"], ready["braze"], ready["customerio"]
+    return {
+        "PORT": str(free_port()),
+        "AMPLITUDE_URL": amplitude["url"],
+        "AMPLITUDE_REGION": amplitude["region"],
+        "AMPLITUDE_API_KEY": amplitude["api_key"],
+        "AMPLITUDE_SECRET_KEY": amplitude["secret_key"],
+        "AMPLITUDE_ACTIVE_COHORT_ID": "active90",
+        "AMPLITUDE_FEED_TOKEN": amplitude["feed_token"],
+        "BRAZE_URL": braze["url"],
+        "BRAZE_REST_API_KEY": braze["rest_api_key"],
+        "BRAZE_APP_ID": braze["app_id"],
+        "BRAZE_DATA_IMPORT_KEY": braze["data_import_key"],
+        "BRAZE_PARTNER_NAME": "amplitude",
+        "BRAZE_PARTNER_API_KEY": braze["partner_api_key"],
+        "CURRENTS_TOKEN": braze["currents_token"],
+        "CUSTOMERIO_SIGNING_KEY": customerio["signing_key"],
+        "CUSTOMERIO_ACCOUNT_ID": customerio["account_id"],
+        "CUSTOMERIO_WORKSPACE_ID": customerio["workspace_id"],
+        "WAVETANK_CLOCK_URL": ready["control"]["clock_url"],
+        "WAVETANK_INTEGRATION": str(folder / "integration.yaml"),
+        "WAVETANK_TANK": str(folder / "tank.json"),
+        "WAVETANK_STATE_DIR": str(state),
+    }
+
+
+_worker: Worker | None = None
+
+
+def _begin(port: int | None) -> None:
+    global _worker
+    _worker = Worker(port)
+    atexit.register(_worker.close)
+
+
+def _one(scenario: Scenario, plan: Plan) -> Result:
+    assert _worker is not None
+    return _worker.play(scenario, plan)
+
+
+class Pool:
+    """Worker processes that play scenarios."""
+
+    def __init__(self, jobs: int, port: int | None = None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(port,))
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def play(self, orders: Sequence[tuple[Scenario, Plan]]) -> Iterator[tuple[Scenario, Plan, Result]]:
+        """Results as they come."""
+        futures: dict[Future[Result], tuple[Scenario, Plan]] = {
+            self._executor.submit(_one, scenario, plan): (scenario, plan) for scenario, plan in orders
+        }
+        for done in as_completed(futures):
+            scenario, plan = futures[done]
+            yield scenario, plan, done.result()
 
 
 def run(
-    scenarios: Sequence[Scenario],
-    subject: Subject,
-    options: Options,
-    on_result: OnResult = lambda _result: None,
+    scenarios: Sequence[Scenario], plan: Plan, jobs: int, note: Callable[[Result], None] = lambda _result: None
 ) -> list[Result]:
-    """Run scenarios and answer a result for each, in their order.
-
-    Raises NeverReady when the connector does not get ready, Unusable when it cannot be started at all.
-    """
-    job = _job(subject, options)
-    results: dict[str, Result] = {}
-
-    def note(result: Result) -> None:
-        results[result.id] = result
-        on_result(result)
-
-    with pool(max(1, min(options.processes, len(scenarios)))) as executor:
-        try:
-            waiting = _sift(executor, scenarios, job, options, note)
-            serial = [each for each in waiting if job.tank is not None and not each.alone]
-            free = [each for each in waiting if job.tank is None or each.alone]
-            # The long ones first, so that no worker is left with one at the end.
-            futures = [
-                executor.submit(worker.play_here, each, job) for each in sorted(free, key=cost, reverse=True)
-            ]
-            _gather(futures, note)
-            for each in serial:
-                _gather([executor.submit(worker.play_here, each, job)], note)
-        except BaseException:
-            executor.shutdown(wait=True, cancel_futures=True)
-            raise
-    return [results[each.id] for each in scenarios]
-
-
-def _job(subject: Subject, options: Options) -> Job:
-    if subject.url is None:
-        return Job(subject, options.seed, options.draw)
-    url = options.tank_url or "http://127.0.0.1:8700/tanks/demo"
-    control_url, found, tank = url.rstrip("/").rpartition("/tanks/")
-    if not found or not tank or "/" in tank:
-        raise Unusable(f"--tank {url}: write the tank's address, like http://127.0.0.1:8700/tanks/demo")
-    return Job(subject, options.seed, options.draw, control_url, tank)
-
-
-def _sift(
-    executor: ProcessPoolExecutor, scenarios: Sequence[Scenario], job: Job, options: Options, note: OnResult
-) -> list[Scenario]:
-    """Those scenarios that can run; the others get their result here."""
-    kept = []
-    for each in scenarios:
-        why = _left_out(each, job, options)
-        if why is None:
-            kept.append(each)
-        else:
-            note(Result(each.id, NOT_PROVEN, 0.0, why=why))
-    flows = sorted({flow for each in kept if not each.alone for flow in each.flows})
-    if not flows:
-        return kept
-    found = executor.submit(worker.probe, job, flows).result()
-    if found.unusable is not None:
-        raise Unusable(found.unusable)
-    if found.never_ready is not None:
-        raise NeverReady(found.never_ready)
-    running = []
-    for each in kept:
-        missing = [flow for flow in each.flows if flow not in found.flows]
-        if each.alone or not missing:
-            running.append(each)
-        else:
-            why = f"the connector does not implement {', '.join(missing)}"
-            note(Result(each.id, NOT_APPLICABLE, 0.0, why=why))
-    return running
-
-
-def _left_out(scenario: Scenario, job: Job, options: Options) -> str | None:
-    if options.calm and scenario.hostile:
-        return "left out by --calm: it makes trouble on purpose"
-    if job.tank is None or scenario.alone:
-        return None
-    if any(kind(step) in BOUND_STEPS for step in scenario.steps):
-        return "it restarts the connector, which a connector given by URL cannot be"
-    if any("value" in step.get("credential", {}) for step in scenario.steps):
-        return "it replaces a key, which a connector given by URL would not learn"
-    if scenario.integration:
-        return "it needs an integration.yaml of its own, which a connector given by URL would not read"
-    if set(scenario.tank) - {"settings"}:
-        return "it needs a tank of its own, which a connector given by URL does not write to"
-    return None
-
-
-def cost(scenario: Scenario) -> float:
-    """A guess at how long a scenario takes, good enough to order by."""
-    cost = 0.0
-    for step in scenario.steps:
-        name = kind(step)
-        body = step[name]
-        if name == "emit":
-            cost += body.get("repeat", len(body.get("events", ()))) / 200
-        elif name == "generate":
-            cost += body["events"] / 200
-        elif name == "advance":
-            by = body.get("by", "1h") if isinstance(body, dict) else body
-            cost += 0.2 + duration_ms(by) / 3_600_000 / 12
-        elif name in ("restart", "stop", "start"):
-            cost += 1
-    return cost
-
-
-def _gather(futures: Iterable[Future[Result]], note: OnResult) -> None:
-    try:
-        for future in as_completed(futures):
-            result = future.result()
-            if result.never_ready:
-                raise NeverReady(f"{result.id}: {result.why}")
+    """Play scenarios; answers their results in the scenarios' order. ``note`` is told of each as it ends."""
+    jobs = 1 if plan.connector.startswith(("http://", "https://")) else max(1, min(jobs, len(scenarios)))
+    found: dict[str, Result] = {}
+    # Long scenarios first, so that no worker ends with one.
+    order = sorted(scenarios, key=weight, reverse=True)
+    with Pool(jobs, plan.port) as pool:
+        for _, _, result in pool.play([(each, plan) for each in order]):
+            found[result.id] = result
             note(result)
-    except BrokenProcessPool:
-        raise Unusable("a worker process ended at once (out of memory?), try --jobs 1") from None
+    return [found[each.id] for each in scenarios]
+
+
+def weight(scenario: Scenario) -> int:
+    """A guess at a scenario's cost: hours of tank time and numbers of events."""
+    from scenarios.instants import duration_ms
+
+    total = 0
+    for step in scenario.steps:
+        span = step.get("advance")
+        total += duration_ms(span) // 60_000 if isinstance(span, str | int) else 0
+        total += step.get("generate", {}).get("events", 0) + step.get("emit", {}).get("repeat", 0)
+    return total

@@ -31,22 +31,27 @@ class _Handler(WSGIRequestHandler):
 
 
 class Lab:
-    """A running server of all platforms and its control API on free loopback ports.
+    """A running server of all platforms and its control API on loopback ports, free ones unless ``port`` is given.
 
     ``control_url`` and ``urls`` (by platform app name) say where.
     """
 
-    def __init__(self, seed: int, state: Path | None) -> None:
+    def __init__(self, seed: int = 0, state: Path | None = None, port: int | None = None) -> None:
         self.tanks = Tanks(state)
+        self._port = port
         self._snapshots = Path(tempfile.mkdtemp(prefix="wavetank-")) if state is None else None
         self._servers: list[BaseWSGIServer] = []
-        self.urls = {name: self._listen(app) for name, app in platform_apps(self.tanks).items()}
+        offsets = {"amplitude_us": 1, "amplitude_eu": 4, "braze": 2, "customerio": 3}
+        self.urls = {
+            name: self._listen(app, offsets[name]) for name, app in platform_apps(self.tanks).items()
+        }
         self.desk = Desk(self.tanks, self.urls, timer_handlers(), seed=seed, snapshots=self._snapshots)
-        self.control_url = self._listen(create_control(self.desk))
+        self.control_url = self._listen(create_control(self.desk), 0)
         self.desk.control_url = self.control_url
 
-    def _listen(self, app: Any) -> str:
-        server = make_server("127.0.0.1", 0, ThreadedWire(app), threaded=True, request_handler=_Handler)
+    def _listen(self, app: Any, offset: int) -> str:
+        port = 0 if self._port is None else self._port + offset
+        server = make_server("127.0.0.1", port, ThreadedWire(app), threaded=True, request_handler=_Handler)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         self._servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"

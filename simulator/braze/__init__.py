@@ -1,7 +1,8 @@
 """Simulated Braze: its REST API's routes and the Currents feed.
 
 What lives here: the catalogue of Currents events, the generator of realistic ones, the feed's decisions
-(``currents``) and the feed itself (``currents_feed``). What may not live here: how anything is named in Amplitude.
+(``currents``) and the feed itself (``currents_feed``). What may not live here: how anything is named in
+Amplitude.
 """
 
 from simulator.braze.app import create_app

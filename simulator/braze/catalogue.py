@@ -24,7 +24,8 @@ CONDITIONS = ("campaign", "canvas", "send_id", "button")
 
 @dataclass(frozen=True)
 class Property:
-    """A documented property. ``wire`` is its name over HTTP; ``only_if`` says when it is there, None means always.
+    """A documented property. ``wire`` is its name over HTTP; ``only_if`` says when it is there, None means
+    always.
 
     ``kind`` names the pattern or range its values have (see :func:`kinds`).
     """
@@ -38,8 +39,9 @@ class Property:
 
 @dataclass(frozen=True)
 class EventType:
-    """One kind of event. ``properties`` are by name on the wire; ``own`` are the members that hold the customer's
-    own data; ``timezone`` whether the user object carries a time zone."""
+    """One kind of event. ``properties`` are by name on the wire; ``own`` are the members that hold the
+    customer's own data; ``timezone`` whether the user object carries a time zone.
+    """
 
     type: str
     name: str
@@ -60,7 +62,9 @@ def _loaded() -> Mapping[str, Any]:
 
 @cache
 def kinds() -> Mapping[str, Any]:
-    """What example values look like, by kind: a pattern for text, ``[lowest, highest]`` for numbers and flags."""
+    """What example values look like, by kind: a pattern for text, ``[lowest, highest]`` for numbers and
+    flags.
+    """
     found: Mapping[str, Any] = _loaded()["kinds"]
     return found
 
@@ -100,7 +104,9 @@ def _event(
     unknown = (set(each["properties"]) - set(table)) | (always - set(each["properties"]))
     if unknown or len(set(each["properties"])) != len(each["properties"]):
         raise ValueError(f"events: {each['type']} names {min(unknown, default='a property twice')}")
-    renamed: Mapping[str, str] = next((names for part, names in wire.items() if f".{part}." in each["type"]), {})
+    renamed: Mapping[str, str] = next(
+        (names for part, names in wire.items() if f".{part}." in each["type"]), {}
+    )
     properties = {}
     for name in each["properties"]:
         only_if = None if name in always else table[name].get("only_if")
@@ -118,14 +124,15 @@ def _event(
 
 
 def selected_types(names: object) -> frozenset[str] | None:
-    """Types on the wire of a selection: None for ``"all"`` or nothing, else types or documented names in a list.
+    """Types on the wire of a selection: None for ``"all"`` or nothing, else types or documented names in a
+    list.
 
     Raises ValueError naming the first that the document does not know.
     """
     if names is None or names == "all":
         return None
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ValueError(f"events: {names!r} is neither \"all\" nor a list of event types")
+        raise ValueError(f'events: {names!r} is neither "all" nor a list of event types')
     by_name = {each.name: each.type for each in event_types().values()}
     found = set()
     for name in names:
@@ -142,7 +149,9 @@ def selected_types(names: object) -> frozenset[str] | None:
 
 
 def listed() -> list[dict[str, Any]]:
-    """The catalogue for reading: ``{type, name, category, family, properties: {name: type}, own, only_if}``."""
+    """The catalogue for reading: ``{type, name, category, family, properties: {name: type}, own,
+    only_if}``.
+    """
     return [
         {
             "type": each.type,

@@ -1,276 +1,322 @@
 """Realistic Currents events in causal chains, fixed by a random source.
 
-People start anonymous on a device, sign up, and some get a second device; a send precedes delivery, opens, clicks
-and conversions. Nothing lies in the future, and a cause never comes after its effect.
+People start anonymous on a device, sign up, and some get a second device; a send precedes delivery, opens,
+clicks and conversions. Nothing lies in the tank's future, and no effect comes before its cause. The chains
+are data, see ``journeys.yaml``.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
-from faker import Faker
 
 from simulator.braze.catalogue import event_types
+from simulator.braze.people import Device, Person, World, chain_values, hex_text, uuid_text
+from simulator.braze.values import custom_event, purchase, special
 
-_CONVERSIONS = ("Starts Session", "Makes Purchase", "Performs Custom Event", "Upgrades App")
-
-
-@cache
-def _faker() -> Faker:
-    return Faker("en_US")
+CONVERSIONS = {"campaign": "users.campaigns.Conversion", "canvas": "users.canvas.Conversion"}
 
 
 @cache
 def journeys() -> Mapping[str, Any]:
-    """The chains: per journey a weight and a tree of steps."""
+    """The chains by name."""
     loaded: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("journeys.yaml").read_text("utf-8"))
     return loaded
 
 
-def uuid_text(rng: random.Random) -> str:
-    """A version 4 UUID from the random source."""
-    digits = f"{rng.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{'89ab'[int(digits[16], 16) % 4]}{digits[17:20]}-{digits[20:]}"
+@dataclass
+class Chain:
+    """One chain under way: who, on which device, and the values its events share."""
 
-
-def hex_text(rng: random.Random, digits: int = 24) -> str:
-    return f"{rng.getrandbits(digits * 4):0{digits}x}"
+    person: Person
+    device: Device | None
+    known: bool
+    values: dict[str, Any]
+    source: str | None
+    guest_id: str | None = None
+    login_at: float = float("inf")
+    started: float = 0.0
 
 
 @dataclass
-class Person:
-    """A generated user and what of it the app knows so far."""
+class Laid:
+    """An event laid out in time: ``at`` seconds on the run's own scale; ``order`` keeps causes first."""
 
-    braze_id: str
-    external_id: str
-    devices: list[dict[str, str]]
-    email: str
-    phone: str
-    timezone: str
-    latitude: float
-    longitude: float
-    signed_up: bool = False
-
-
-def make_person(rng: random.Random) -> Person:
-    """A person, anonymous on a first device."""
-    fake = _faker()
-    fake.seed_instance(rng.getrandbits(32))
-    devices = [_device(rng) for _ in range(2)]
-    return Person(
-        hex_text(rng),
-        f"user-{rng.getrandbits(40):010x}",
-        devices,
-        fake.safe_email(),
-        f"+1555{rng.randrange(10**7):07d}",
-        rng.choice(("America/New_York", "Europe/Berlin", "Asia/Tokyo", "America/Sao_Paulo")),
-        round(float(fake.latitude()), 6),
-        round(float(fake.longitude()), 6),
-    )
-
-
-def _device(rng: random.Random) -> dict[str, str]:
-    platform, version, model = rng.choice(
-        (
-            ("ios", "17.6.1", "iPhone 15"),
-            ("ios", "16.2", "iPhone 12 mini"),
-            ("android", "Android (14)", "Pixel 8"),
-            ("android", "Android (13)", "Galaxy S22"),
-            ("web", "Chrome 128", "Mac"),
-        )
-    )
-    return {"device_id": uuid_text(rng), "platform": platform, "os_version": version, "device_model": model}
-
-
-@dataclass(frozen=True)
-class Message:
-    """A campaign or Canvas that a chain belongs to."""
-
-    values: Mapping[str, Any]
-
-
-class World:
-    """What all chains of one run share: the app, campaigns, Canvases, products, people."""
-
-    def __init__(self, rng: random.Random, users: int) -> None:
-        self.rng = rng
-        self.app_id = uuid_text(rng)
-        self.people = [make_person(rng) for _ in range(users)]
-        self.campaigns = [self._campaign(n) for n in range(4)]
-        self.canvases = [self._canvas(n) for n in range(3)]
-        self.products = [(f"sku-{rng.randrange(10**6):06d}", round(rng.uniform(1, 200), 2)) for _ in range(12)]
-
-    def _campaign(self, n: int) -> dict[str, Any]:
-        rng = self.rng
-        name = f"{('Welcome', 'Spring Sale', 'Win Back', 'Weekly Digest')[n]} {rng.randrange(100)}"
-        return {
-            "campaign_id": uuid_text(rng),
-            "campaign_name": name,
-            "message_variation_id": uuid_text(rng),
-            "send_id": f"send-{rng.randrange(10**6)}",
-        }
-
-    def _canvas(self, n: int) -> dict[str, Any]:
-        rng = self.rng
-        return {
-            "canvas_id": uuid_text(rng),
-            "canvas_name": f"{('Onboarding', 'Cart Recovery', 'Loyalty')[n]} {rng.randrange(100)}",
-            "canvas_variation_id": uuid_text(rng),
-            "canvas_variation_name": f"Variant {rng.randrange(1, 4)}",
-            "canvas_step_id": uuid_text(rng),
-            "canvas_step_name": f"Step {rng.randrange(1, 9)}",
-        }
-
-    def chain(self, person: Person, journey: Mapping[str, Any]) -> Iterator[tuple[float, str, dict[str, Any]]]:
-        """One chain as ``(seconds after its start, type, fixed values)``, causes first."""
-        rng = self.rng
-        source = rng.choice(self.canvases if journey.get("canvas") or rng.random() < 0.4 else self.campaigns)
-        if journey.get("campaign"):
-            source = rng.choice(self.campaigns)
-        shared = {
-            **source,
-            "dispatch_id": hex_text(rng),
-            "session_id": uuid_text(rng),
-            "card_id": uuid_text(rng),
-            "content_card_id": uuid_text(rng),
-            "subscription_group_id": uuid_text(rng),
-        }
-        yield from self._steps(journey["steps"], 0.0, shared)
-
-    def _steps(
-        self, steps: Sequence[Mapping[str, Any]], start: float, shared: Mapping[str, Any]
-    ) -> Iterator[tuple[float, str, dict[str, Any]]]:
-        for step in steps:
-            if self.rng.random() >= step.get("p", 1.0):
-                continue
-            low, high = step.get("after", (1, 30))
-            at = start + self.rng.uniform(low, high)
-            yield at, step["type"], dict(shared)
-            yield from self._steps(step.get("then", ()), at, shared)
-            if step.get("or_else") is False:
-                break
-
-
-def _value(rng: random.Random, name: str, kind: str, person: Person, world: World) -> Any:
-    fixed = {
-        "app_id": world.app_id,
-        "email_address": person.email,
-        "to_phone_number": person.phone,
-        "from_phone_number": "+15550001111",
-        "longitude": person.longitude,
-        "latitude": person.latitude,
-        "currency": "USD",
-        "source": rng.choice(("organic", "partner-network", "search-ads")),
-        "url": f"https://shop.example/{rng.choice(('sale', 'new', 'help'))}?u={rng.randrange(1000)}",
-        "error": "Unreachable destination handset",
-        "provider_error_code": "30003",
-        "subscription_status": rng.choice(("Subscribed", "Unsubscribed")),
-        "button_id": str(rng.randrange(2)),
-        "conversion_behavior_index": rng.randrange(4),
-        "in_control_group": rng.random() < 0.2,
-    }
-    if name in fixed:
-        return fixed[name]
-    if name == "conversion_behavior":
-        return orjson.dumps({"type": rng.choice(_CONVERSIONS), "window": 259200}).decode()
-    if kind == "float":
-        return round(rng.uniform(1, 300), 2)
-    if kind == "int":
-        return rng.randrange(100)
-    if kind == "boolean":
-        return rng.random() < 0.5
-    return hex_text(rng, 12)
-
-
-def build(
-    rng: random.Random,
-    world: World,
-    person: Person,
-    type_: str,
-    time_s: int,
-    shared: Mapping[str, Any],
-    *,
-    full: bool = False,
-) -> dict[str, Any]:
-    """One event object of a type; ``full`` gives it every property the documents know, else only those at hand."""
-    device = person.devices[0 if len(person.devices) < 2 or rng.random() < 0.8 or not person.signed_up else 1]
-    properties: dict[str, Any] = {}
-    grouped = ("campaign_", "message_variation", "send_id", "canvas_")
-    for name, kind in event_types()[type_].properties.items():
-        if name in device:
-            properties[name] = device[name]
-        elif name in shared:
-            properties[name] = shared[name]
-        elif full or not name.startswith(grouped):
-            properties[name] = _value(rng, name, kind, person, world)
-    if type_ == "users.behaviors.CustomEvent":
-        properties["name"] = rng.choice(("Added To Cart", "Viewed Product", "Signed Up", "Searched"))
-        properties["custom_properties"] = {"plan": rng.choice(("free", "pro")), "items": rng.randrange(1, 9)}
-    if type_ == "users.behaviors.Purchase":
-        properties["product_id"], properties["price"] = rng.choice(world.products)
-        properties["purchase_properties"] = {"color": rng.choice(("red", "blue")), "gift": rng.random() < 0.2}
-    user: dict[str, Any] = {"user_id": person.braze_id}
-    if person.signed_up:
-        user["external_user_id"] = person.external_id
-    user["device_id"] = device["device_id"]
-    user["timezone"] = person.timezone
-    return {"event_type": type_, "id": uuid_text(rng), "time": time_s, "user": user, "properties": properties}
-
-
-def one(rng: random.Random, type_: str, now_ms: int) -> dict[str, Any]:
-    """One event of a type with every documented property, at this moment."""
-    world = World(rng, 1)
-    person = world.people[0]
-    person.signed_up = True
-    shared = {
-        **world.campaigns[0],
-        **world.canvases[0],
-        "dispatch_id": hex_text(rng),
-        "session_id": uuid_text(rng),
-        "card_id": uuid_text(rng),
-    }
-    return build(rng, world, person, type_, now_ms // 1000, shared, full=True)
+    at: float
+    order: int
+    type: str
+    chain: Chain
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def generate(
-    rng: random.Random, events: int, users: int, now_ms: int, types: set[str] | None = None
+    rng: random.Random,
+    n: int,
+    users: int,
+    now_ms: int,
+    rate: float | None = None,
+    types: Collection[str] | None = None,
+    state: World | None = None,
 ) -> list[dict[str, Any]]:
-    """``events`` events of ``users`` people, in order of time, none later than now."""
-    world = World(rng, users)
-    names = sorted(journeys())
-    weights = [journeys()[name]["weight"] for name in names]
-    cycle = 0
-    timed: list[tuple[float, int, Person, bool, str, dict[str, Any]]] = []
+    """``n`` events of ``users`` people in order of time (whole seconds); the last one happens now.
+
+    With ``rate`` they happen from now on, so many per second: the caller has to let each happen when its
+    time has come. ``types`` (types on the wire) keeps only some kinds, with the chains still whole.
+    ``state`` is the world to go on in; without one it is made from ``rng``. From about 150 events on every
+    kind of event appears.
+    """
+    return list(events(rng, n, users, now_ms, rate, types, state))
+
+
+def events(
+    rng: random.Random,
+    n: int,
+    users: int,
+    now_ms: int,
+    rate: float | None = None,
+    types: Collection[str] | None = None,
+    state: World | None = None,
+) -> Iterator[dict[str, Any]]:
+    """As :func:`generate`, one at a time."""
+    world = state or World(f"{rng.getrandbits(64):x}")
+    laid = lay_out(rng, world, n, max(1, users), None if types is None else frozenset(types))
+    end = laid[-1].at if laid else 0.0
+    for index, each in enumerate(laid):
+        at_ms = now_ms - (end - each.at) * 1000 if rate is None else now_ms + index * 1000 / rate
+        yield _event(rng, each, max(0, int(at_ms // 1000)))
+
+
+def lay_out(rng: random.Random, world: World, n: int, users: int, types: frozenset[str] | None) -> list[Laid]:
+    """``n`` events in order of time. First come chains that hold every kind of event (or every wanted one)
+    once; the last chain is cut off where it grows beyond ``n``.
+    """
+    laid: list[Laid] = []
     clocks: dict[int, float] = {}
-    # Chains are laid out from the start of a person's time; more are made than needed, the latest are cut off.
-    while len(timed) < events:
-        index = cycle % users
-        person = world.people[index]
-        # The first chains go through every journey once, so that no kind of event is missing from a long run.
-        name = names[cycle] if cycle < len(names) else rng.choices(names, weights)[0]
-        start = clocks.get(index, rng.uniform(0, 60))
-        signed_up = start > 0 and index in clocks and clocks[index] > 120
-        last = start
-        for at, type_, shared in world.chain(person, journeys()[name]):
-            last = max(last, start + at)
-            if types is None or type_ in types:
-                timed.append((start + at, len(timed), person, signed_up, type_, shared))
-        clocks[index] = last + rng.uniform(30, 120)
-        cycle += 1
-        if types is not None and cycle > 10_000 + events * 100:
-            break
-    timed.sort(key=lambda each: (each[0], each[1]))
-    timed = timed[:events]
-    end = timed[-1][0] if timed else 0.0
-    made = []
-    for at, _, person, signed_up, type_, shared in timed:
-        person.signed_up = signed_up
-        made.append(build(rng, world, person, type_, int(now_ms // 1000 - (end - at)), shared))
-    return made
+    missing = [each for each in event_types() if types is None or each in types]
+    # Who uninstalls has to begin anew, so that comes last.
+    missing.sort(key=lambda each: each == "users.behaviors.Uninstall")
+    while len(laid) < n and (types is None or types):
+        number = rng.randrange(min(users, 3) if missing else users)
+        stage = world.stage(number)[0]
+        name, target = _next_journey(rng, stage, missing, types)
+        start = clocks.get(number, rng.uniform(0, 600))
+        chain = _walk(rng, world, number, journeys()[name], start, target)
+        clocks[number] = max(each.at for each in chain) + rng.uniform(20, 1800)
+        for each in chain:
+            if each.type in missing:
+                missing.remove(each.type)
+        kept = [each for each in chain if types is None or each.type in types]
+        kept.sort(key=lambda each: (each.at, each.order))
+        for each in kept[: n - len(laid)]:
+            each.order = len(laid)
+            laid.append(each)
+    laid.sort(key=lambda each: (each.at, each.order))
+    return laid
+
+
+@cache
+def _holds(name: str) -> frozenset[str]:
+    journey = journeys()[name]
+    found = set(_types_of(journey["steps"]))
+    if "conversion" in found:
+        found |= {CONVERSIONS[each] for each in _sources(journey)}
+    return frozenset(found)
+
+
+def _types_of(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for step in steps:
+        yield step["type"]
+        yield from _types_of(step.get("then", ()))
+
+
+def _sources(journey: Mapping[str, Any]) -> tuple[str, ...]:
+    source = journey["source"]
+    return {"either": ("campaign", "canvas"), "none": ()}.get(source, (source,))
+
+
+@cache
+def _choices(stage: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    fitting = [(name, each["weight"]) for name, each in journeys().items() if stage in each["who"]]
+    return tuple(name for name, _ in fitting), tuple(weight for _, weight in fitting)
+
+
+def _next_journey(
+    rng: random.Random, stage: str, missing: Sequence[str], types: frozenset[str] | None
+) -> tuple[str, str | None]:
+    """The next journey of a person in this stage, and the kind of event it has to reach, if any."""
+    names, weights = _choices(stage)
+    wanted = missing or ([] if types is None else sorted(types))
+    if wanted:
+        possible = [each for each in wanted if any(each in _holds(name) for name in names)]
+        if possible:
+            target = possible[0] if missing else rng.choice(possible)
+            fitting = [(n, w) for n, w in zip(names, weights, strict=True) if target in _holds(n)]
+            return rng.choices([n for n, _ in fitting], [w for _, w in fitting])[0], target
+        # Nothing of the kind can happen to the person yet: let it go on in life.
+        onward = [name for name in names if journeys()[name].get("becomes") in ("anonymous", "known", "both")]
+        return rng.choice(onward or names), None
+    return rng.choices(names, weights)[0], None
+
+
+def _walk(
+    rng: random.Random,
+    world: World,
+    number: int,
+    journey: Mapping[str, Any],
+    start: float,
+    target: str | None,
+) -> list[Laid]:
+    stage, installs = world.stage(number)
+    person = world.person(number)
+    device = _device(rng, world, number, stage, journey["device"])
+    sources = _sources(journey)
+    if target in CONVERSIONS.values():
+        sources = tuple(each for each in sources if CONVERSIONS[each] == target)
+    source = rng.choice(sources) if sources else None
+    values = chain_values(world, person, device, rng)
+    if source is not None:
+        values |= rng.choice(world.campaigns if source == "campaign" else world.canvases)
+    values |= journey.get("values", {})
+    channel = "sms" if any(".sms." in each["type"] for each in journey["steps"]) else "email"
+    values["subscription_group_id"] = world.groups[channel]
+    fresh = device is not None and "becomes" in journey and "installs" not in journey
+    chain = Chain(
+        person, device, stage in ("known", "both", "gone") and not fresh, values, source, started=start
+    )
+    if fresh and device is not None and stage in ("known", "gone"):
+        chain.guest_id = device.guest_id
+    laid: list[Laid] = []
+    _take(rng, world, journey["steps"], start, chain, target, laid)
+    if "becomes" in journey:
+        world.stages[number] = (journey["becomes"], installs + journey.get("installs", 0))
+    return laid
+
+
+def _device(rng: random.Random, world: World, number: int, stage: str, which: str) -> Device | None:
+    if which == "maybe":
+        return None if stage == "gone" or rng.random() < 0.5 else world.device(number, "first")
+    if which == "either":
+        which = "second" if stage == "both" and rng.random() < 0.4 else "first"
+    return world.device(number, which)
+
+
+def _take(
+    rng: random.Random,
+    world: World,
+    steps: Sequence[Mapping[str, Any]],
+    cause_at: float,
+    chain: Chain,
+    target: str | None,
+    laid: list[Laid],
+) -> None:
+    ahead = next((i for i, step in enumerate(steps) if target and _leads(step, target)), None)
+    for index, step in enumerate(steps):
+        type_ = step["type"]
+        if type_ == "conversion":
+            if chain.source is None:
+                continue
+            type_ = CONVERSIONS[chain.source]
+        forced = index == ahead
+        if not forced and (
+            rng.random() >= step.get("p", 1.0)
+            or (ahead is not None and index < ahead and step.get("instead"))
+            or ("platform" in step and chain.values.get("platform") != step["platform"])
+        ):
+            continue
+        low, high = step.get("after", (1, 30))
+        at = cause_at + rng.uniform(low, high)
+        if step.get("login"):
+            chain.login_at = at
+        if forced and "platform" in step:
+            chain.values["platform"] = step["platform"]
+        for extra in _extras(rng, world, type_, step):
+            laid.append(Laid(at, len(laid), type_, chain, extra))
+        _take(rng, world, step.get("then", ()), at, chain, target if forced else None, laid)
+        if step.get("instead"):
+            return
+
+
+def _leads(step: Mapping[str, Any], target: str) -> bool:
+    kind = "conversion" if target in CONVERSIONS.values() else target
+    return kind == step["type"] or any(_leads(each, target) for each in step.get("then", ()))
+
+
+def _extras(rng: random.Random, world: World, type_: str, step: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    fixed: Mapping[str, Any] = step.get("values", {})
+    if type_ == "users.behaviors.CustomEvent":
+        return [custom_event(rng, world, step.get("name"))]
+    if type_ == "users.behaviors.Purchase":
+        # Buying a quantity counts as so many purchases, each with an id of its own.
+        bought = purchase(rng, world)
+        return [bought] * (2 if rng.random() < step.get("again", 0.0) else 1)
+    return [fixed]
+
+
+def _event(rng: random.Random, laid: Laid, time_s: int) -> dict[str, Any]:
+    chain, type_ = laid.chain, laid.type
+    event_type = event_types()[type_]
+    values = {**chain.values, **special(rng, type_, chain.person, laid.at - chain.started), **laid.extra}
+    properties = {name: values[name] for name in event_type.properties if name in values}
+    for name in event_type.own:
+        properties[name] = values[name]
+    person, device = chain.person, chain.device
+    known = chain.known or laid.at >= chain.login_at
+    user: dict[str, Any] = {"user_id": person.braze_id if known or chain.guest_id is None else chain.guest_id}
+    if known:
+        user["external_user_id"] = person.external_id
+    if device is not None:
+        user["device_id"] = device.device_id
+    if event_type.timezone:
+        user["timezone"] = person.timezone
+    return {"event_type": type_, "id": uuid_text(rng), "time": time_s, "user": user, "properties": properties}
+
+
+@cache
+def _world_of_one() -> World:
+    return World("one")
+
+
+def one(rng: random.Random, event_type: str, now_ms: int, app_id: str | None = None) -> dict[str, Any]:
+    """One event of a type that happens now, to somebody known on a device, with every documented property."""
+    world = _world_of_one()
+    number = rng.getrandbits(40)
+    person, device = world.person(number), world.device(number, "first")
+    values = chain_values(world, person, device, rng)
+    if app_id is not None:
+        values["app_id"] = app_id
+    values |= {**world.canvases[0], **world.campaigns[0], "send_id": f"send-{hex_text(rng, 6)}"}
+    values |= {"subscription_group_id": world.groups["email"], "in_control_group": False}
+    extra = {**custom_event(rng, world, None), **purchase(rng, world)}
+    chain = Chain(person, device, True, values, None)
+    laid = Laid(rng.uniform(60, 600), 0, event_type, chain, {**extra, "button_id": "0"})
+    return _event(rng, laid, now_ms // 1000)
+
+
+def test_event(rng: random.Random, event_type: str, now_ms: int) -> dict[str, Any]:
+    """What Send Test Events sends: values of the right kind that mean nothing, a UUID in every text.
+
+    Source: Braze docs, Setting up Currents, Testing.
+    """
+    described = event_types()[event_type]
+    made: dict[str, Any] = {
+        "string": lambda: uuid_text(rng),
+        "float": lambda: round(rng.uniform(0, 100), 2),
+        "int": lambda: rng.randrange(4),
+        "boolean": lambda: rng.random() < 0.5,
+        "object": lambda: {uuid_text(rng): uuid_text(rng)},
+    }
+    kinds = {**{name: one.type for name, one in described.properties.items()}, **described.own}
+    user = {"user_id": hex_text(rng), "external_user_id": uuid_text(rng), "device_id": uuid_text(rng)}
+    return {
+        "event_type": event_type,
+        "id": uuid_text(rng),
+        "time": now_ms // 1000,
+        "user": {**user, "timezone": uuid_text(rng)},
+        "properties": {name: made[kind]() for name, kind in kinds.items()},
+    }

@@ -1,0 +1,56 @@
+"""Mutants: the reference connector, or the simulator, with exactly one rule broken.
+
+A mutant replaces one function of ``connector`` (in a connector's own process) or of ``simulator`` (in the lab that
+plays it). Each proves that the scenarios of its rules can fail.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``target`` is ``module:attribute`` (dots inside the attribute for methods); ``make`` gets the original and
+    answers the replacement."""
+
+    id: str
+    rules: tuple[str, ...]
+    text: str
+    target: str
+    make: Callable[[Any], Any]
+
+    @property
+    def side(self) -> str:
+        """Which package is broken: ``connector`` or ``simulator``."""
+        return self.target.partition(".")[0]
+
+
+@cache
+def mutants() -> Mapping[str, Mutant]:
+    """All mutants by id."""
+    from scenarios.mutations import connector, simulator
+
+    return {each.id: each for each in (*connector.MUTANTS, *simulator.MUTANTS)}
+
+
+def find(mutant_id: str) -> Mutant:
+    """A mutant by id. Raises KeyError."""
+    return mutants()[mutant_id]
+
+
+def apply(mutant_id: str) -> Callable[[], None]:
+    """Break the rule in this process; answers what mends it again."""
+    mutant = find(mutant_id)
+    module_name, _, path = mutant.target.partition(":")
+    holder: Any = importlib.import_module(module_name)
+    *outer, name = path.split(".")
+    for part in outer:
+        holder = getattr(holder, part)
+    original = getattr(holder, name)
+    setattr(holder, name, mutant.make(original))
+    return lambda: setattr(holder, name, original)

@@ -1,1 +1,0 @@
-"""Mutants by the part they break; each module holds a list ``MUTANTS``."""

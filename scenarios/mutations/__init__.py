@@ -1,0 +1,1 @@
+"""The mutants themselves: one list for the connector, one for the simulator."""
