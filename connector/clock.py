@@ -149,7 +149,7 @@ class TankClock:
         self.nudge()
 
     def _get(self, path: str, timeout_s: float) -> tuple[int, bytes] | None:
-        """Status and body; None when the clock cannot be reached. An idle connection that died is replaced."""
+        """Status and body; None when the clock cannot be reached. A dead idle connection is replaced."""
         while True:
             with self._changed:
                 idle = self._idle.pop() if self._idle else None

@@ -68,8 +68,8 @@ class Outbox:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._turn = threading.RLock()
         self._db.execute("PRAGMA journal_mode = WAL")
-        # Survives a kill. What the delivery notes may go with the power: then an event is sent once more, under
-        # the insert id that Amplitude knows. What has been taken may not, see :meth:`put`.
+        # Survives a kill. What the delivery notes may go with the power: then an event is sent once more,
+        # under the insert id that Amplitude knows. What has been taken may not, see :meth:`put`.
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_SCHEMA)
 

@@ -158,7 +158,9 @@ def lane(event: Mapping[str, Any]) -> str:
 
 def mapped(event: Mapping[str, Any], flow: CurrentsConfig) -> Taken:
     """What the outbox keeps of a Currents event. Raises Malformed when it cannot be written as JSON."""
-    found = currents.to_amplitude(event, flow.selection, flow.profile)
+    newest = flow.profile == currents.PROFILE_2026
+    convert = currents.to_newest if newest else currents.to_amplitude
+    found = convert(event, flow.selection)
     if isinstance(found, currents.Skipped):
         return Taken(str(event["id"]), "", None, found.reason)
     try:

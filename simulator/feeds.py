@@ -77,6 +77,7 @@ def post(
                 now_ms,
                 outcome.error or "answered",
                 None if fault is None else f"{fault.kind}#{fault.id}",
+                reached=outcome.reached,
             ),
         )
     return outcome

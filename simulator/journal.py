@@ -61,6 +61,8 @@ class Entry:
     why: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     busy_ms: int = 0
     """How long the answer is still under way, in real ms: it holds quiet up."""
+    reached: bool = True
+    """False for a feed that reached nobody: it does not hold quiet up."""
 
 
 def record(tank: Tank, conn: Connection, entry: Entry) -> int:
@@ -82,7 +84,7 @@ def record(tank: Tank, conn: Connection, entry: Entry) -> int:
             "response_body": _cut(mask(entry.response_body, secrets), limit),
             "latency_us": entry.latency_us,
             "tank_ms": entry.tank_ms,
-            "real_ms": clock.real_ms() + entry.busy_ms,
+            "real_ms": clock.real_ms() + entry.busy_ms if entry.reached else 0,
             "fault": entry.fault,
             "outcome": entry.outcome,
             "why": orjson.dumps(list(entry.why), default=str).decode(),
@@ -201,7 +203,7 @@ def last_real_ms(conn: Connection) -> int:
 
 _NEWEST = (
     select(_journal.c.real_ms)
-    .where((_journal.c.direction == "in") | _journal.c.status.is_not(None))
+    .where(_journal.c.real_ms > 0)
     .order_by(_journal.c.n.desc())
     .limit(1)
 )

@@ -203,11 +203,19 @@ def advertising_ids(event: Mapping[str, Any]) -> dict[str, str]:
     return {field: str(given["ad_id"])} if field and given.get("ad_id") else {}
 
 
-def to_amplitude(
-    event: Mapping[str, Any], selection: frozenset[str] | None, profile: str | None = None
-) -> dict[str, Any] | Skipped:
+def to_amplitude(event: Mapping[str, Any], selection: frozenset[str] | None) -> dict[str, Any] | Skipped:
     """The Amplitude event of a checked Currents event, or why none is sent."""
-    name = newest_name(event) if profile == PROFILE_2026 else event_name(event)
+    return _made(event, event_name(event), selection)
+
+
+def to_newest(event: Mapping[str, Any], selection: frozenset[str] | None) -> dict[str, Any] | Skipped:
+    """The same under the profile ``2026``."""
+    return _made(event, newest_name(event), selection)
+
+
+def _made(
+    event: Mapping[str, Any], name: str | None, selection: frozenset[str] | None
+) -> dict[str, Any] | Skipped:
     if name is None:
         return Skipped(NAMELESS if event["event_type"] == CUSTOM_EVENT else UNKNOWN)
     if not selected(event["event_type"], selection):

@@ -187,4 +187,6 @@ def unfit(event: object) -> str | None:
     if error is None:  # the two validators read a number's kind differently; the strict one decides
         return "event: does not fit the documented shape"
     field = ".".join(str(part) for part in error.absolute_path) or "event"
+    if field == "event_type" and isinstance(error.instance, str):
+        return f"{field}: {error.instance[:100]!r} is not a Currents event type"
     return f"{field}: {error.message[:200]}"

@@ -71,6 +71,20 @@ _heads = Table(
     Column("since_ms", BigInteger),
     Column("resume_ms", BigInteger),
 )
+# Statements that every batch needs are made once: building them costs more than running them.
+_THE_CONNECTOR = select(_connector)
+_HEAD = select(_queue).where(_queue.c.type == bindparam("t")).order_by(_queue.c.n).limit(bindparam("most"))
+_TIMES = (
+    select(_queue.c.queued_ms)
+    .where(_queue.c.type == bindparam("t"))
+    .order_by(_queue.c.n)
+    .limit(bindparam("most"))
+)
+_FIRST = select(_queue.c.n).where(_queue.c.type == bindparam("t")).order_by(_queue.c.n).limit(1)
+_OLDEST_TYPE = select(_queue.c.type).order_by(_queue.c.n).limit(1)
+_OPEN = select(_heads).where(_heads.c.type == bindparam("t"))
+_COUNTERS = select(_connector.c.counters)
+_COUNT = _connector.update().values(counters=bindparam("text"))
 
 
 @dataclass(frozen=True)
@@ -89,12 +103,22 @@ class Setup:
 # -- the connector
 
 
-def setup(conn: Connection) -> Setup | None:
-    """The connector's set-up, or None when there is no connector."""
-    row = conn.execute(select(_connector)).first()
+def load(conn: Connection) -> tuple[Setup, Connector] | None:
+    """The connector's set-up and state, or None when there is no connector."""
+    row = conn.execute(_THE_CONNECTOR).first()
     if row is None:
         return None
-    return Setup(row.url, row.token, orjson.loads(row.events), row.profile, row.batch_size)
+    made = Setup(row.url, row.token, orjson.loads(row.events), row.profile, row.batch_size)
+    state = Connector(
+        row.status, row.lost, row.refused_ms, row.failing_ms, row.taken_ms, row.mailed, row.alerted
+    )
+    return made, state
+
+
+def setup(conn: Connection) -> Setup | None:
+    """The connector's set-up, or None when there is no connector."""
+    found = load(conn)
+    return None if found is None else found[0]
 
 
 def save_setup(conn: Connection, made: Setup) -> None:
@@ -114,10 +138,9 @@ def save_setup(conn: Connection, made: Setup) -> None:
 
 def connector(conn: Connection) -> Connector:
     """The connector's state; there has to be one."""
-    row = conn.execute(select(_connector)).one()
-    return Connector(
-        row.status, row.lost, row.refused_ms, row.failing_ms, row.taken_ms, row.mailed, row.alerted
-    )
+    found = load(conn)
+    assert found is not None
+    return found[1]
 
 
 def save_connector(conn: Connection, state: Connector) -> None:
@@ -137,7 +160,7 @@ def save_connector(conn: Connection, state: Connector) -> None:
 
 def counters(conn: Connection) -> dict[str, int]:
     """What has been counted since the connector was first set up."""
-    found: dict[str, int] = orjson.loads(conn.execute(select(_connector.c.counters)).scalar_one())
+    found: dict[str, int] = orjson.loads(conn.execute(_COUNTERS).scalar_one())
     return found
 
 
@@ -148,7 +171,7 @@ def count(conn: Connection, more: Mapping[str, int]) -> None:
         for name, value in more.items():
             if value:
                 found[name] = found.get(name, 0) + value
-        conn.execute(_connector.update().values(counters=bindparam("t")), {"t": orjson.dumps(found).decode()})
+        conn.execute(_COUNT, {"text": orjson.dumps(found).decode()})
 
 
 def notices(conn: Connection) -> list[dict[str, Any]]:
@@ -174,14 +197,18 @@ def append(conn: Connection, rows: Sequence[tuple[str, str, bytes, int]]) -> Non
 
 def head(conn: Connection, type_: str, limit: int) -> list[Any]:
     """The next events of a queue, at most ``limit``: rows of ``n, event_id, body, queued_ms``."""
-    query = select(_queue).where(_queue.c.type == type_).order_by(_queue.c.n).limit(limit)
-    return list(conn.execute(query).all())
+    return list(conn.execute(_HEAD, {"t": type_, "most": limit}).all())
+
+
+def first(conn: Connection, type_: str) -> int | None:
+    """The number of the next event of a queue."""
+    found: int | None = conn.execute(_FIRST, {"t": type_}).scalar()
+    return found
 
 
 def waiting(conn: Connection, type_: str, limit: int) -> tuple[int, int | None]:
     """How many events wait in a queue (counted up to ``limit``) and since when the first does."""
-    query = select(_queue.c.queued_ms).where(_queue.c.type == type_).order_by(_queue.c.n).limit(limit)
-    times = list(conn.execute(query).scalars())
+    times = list(conn.execute(_TIMES, {"t": type_, "most": limit}).scalars())
     return len(times), times[0] if times else None
 
 
@@ -192,7 +219,7 @@ def types(conn: Connection) -> list[str]:
 
 def oldest_type(conn: Connection) -> str | None:
     """The event type of the event that was queued first."""
-    found: str | None = conn.execute(select(_queue.c.type).order_by(_queue.c.n).limit(1)).scalar()
+    found: str | None = conn.execute(_OLDEST_TYPE).scalar()
     return found
 
 
@@ -228,7 +255,7 @@ def clear(conn: Connection) -> list[str]:
 
 def queue(conn: Connection, type_: str) -> Queue:
     """The state of one event type's queue."""
-    row = conn.execute(select(_heads).where(_heads.c.type == type_)).first()
+    row = conn.execute(_OPEN, {"t": type_}).first()
     if row is None:
         return Queue()
     return Queue(tuple(orjson.loads(row.parts)), row.alone, row.attempts, row.since_ms, row.resume_ms)

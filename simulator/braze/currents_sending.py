@@ -23,6 +23,7 @@ from simulator.tank import Tank
 FLOW = "currents"
 VERSION = "1"
 _AGAIN_MS = 60_000
+_SOON_MS = 1_000
 # A handler here sets its own timer anew while the old one is still to be removed by its number: no number may
 # be given twice, which SQLite does unless told otherwise.
 metadata.tables["timers"].dialect_options["sqlite"]["autoincrement"] = True
@@ -101,9 +102,10 @@ def _turn(tank: Tank, type_: str) -> threading.Lock:
 def _send(tank: Tank, type_: str, *, probe: bool) -> bool:
     """Send the next batch of a queue if one is due; True when another look may be worth it."""
     with tank.store.write() as conn:
-        setup = currents_queue.setup(conn)
-        if setup is None or currents_queue.connector(conn).status != ("failed" if probe else "running"):
+        loaded = currents_queue.load(conn)
+        if loaded is None or loaded[1].status != ("failed" if probe else "running"):
             return False
+        setup = loaded[0]
         now_ms = tank.clock.now_ms(conn)
         rule = rules_of(tank, setup)
         queue = currents_queue.queue(conn, type_)
@@ -127,10 +129,9 @@ def _settle(
 ) -> None:
     now_ms = tank.clock.now_ms(conn)
     ids = [row.event_id for row in rows]
-    present = currents_queue.head(conn, type_, 1)
     queue = currents_queue.queue(conn, type_)
     currents_queue.count(conn, {"batches": 1, "resent": 1 if queue.parts else 0})
-    if not present or present[0].n != rows[0].n:
+    if currents_queue.first(conn, type_) != rows[0].n:
         # The queue was given up while the request was under way; what was taken was taken all the same.
         if outcome.taken:
             ledger.mark(conn, FLOW, ids, ledger.TAKEN, now_ms)
@@ -155,8 +156,10 @@ def _settle(
         next_queue = currents.shortened(next_queue, len(old)) if left else currents.Queue()
     if step.lose:
         drop(conn, currents_queue.clear(conn), step.reason, now_ms)
-    currents_queue.save_queue(conn, type_, next_queue)
-    currents_queue.save_connector(conn, step.connector)
+    if next_queue != queue or step.lose:
+        currents_queue.save_queue(conn, type_, next_queue)
+    if step.connector != before:
+        currents_queue.save_connector(conn, step.connector)
     currents_queue.note(conn, step.notices, now_ms)
     _follow(conn, tank, setup, before, step, now_ms)
 
@@ -167,19 +170,19 @@ def _follow(
     """Set the timers that the connector's new state asks for."""
     after = step.connector
     if after.status == "running":
-        timekeeper.cancel(conn, "currents.probe")
-        timekeeper.cancel(conn, "currents.deadline")
         if before.status != "running":
+            timekeeper.cancel(conn, "currents.probe")
+            timekeeper.cancel(conn, "currents.deadline")
             schedule_all(conn, tank, setup, now_ms)
         return
     if step.probe_ms is not None and after.status == "failed":
         timekeeper.schedule(conn, step.probe_ms, "currents.probe", "currents.probe")
-    schedule_deadline(conn, tank, setup)
+    schedule_deadline(conn, after, rules_of(tank, setup))
 
 
-def schedule_deadline(conn: Connection, tank: Tank, setup: Setup) -> None:
+def schedule_deadline(conn: Connection, connector: currents.Connector, rule: Rules) -> None:
     """Set the timer for what happens to a halted connector without an attempt."""
-    due_ms = currents.deadline_ms(currents_queue.connector(conn), rules_of(tank, setup))
+    due_ms = currents.deadline_ms(connector, rule)
     if due_ms is not None:
         timekeeper.schedule(conn, due_ms, "currents.deadline", "currents.deadline")
 
@@ -209,12 +212,20 @@ def _kept(kind: str, handler: timekeeper.Handler) -> timekeeper.Handler:
     return run
 
 
-def _on_flush(tank: Tank, payload: Mapping[str, Any], _now_ms: int) -> None:
+def _on_flush(tank: Tank, payload: Mapping[str, Any], now_ms: int) -> None:
     """Send what a queue holds, batch by batch, until nothing is due."""
     type_ = payload["type"]
-    with _turn(tank, type_):
+    turn = _turn(tank, type_)
+    if not turn.acquire(blocking=False):
+        # A request of this queue is under way: look again soon, and leave the thread to other queues.
+        with tank.store.write() as conn:
+            timekeeper.schedule(conn, now_ms + _SOON_MS, "currents.flush", f"currents.flush:{type_}", payload)
+        return
+    try:
         while _send(tank, type_, probe=False):
             pass
+    finally:
+        turn.release()
 
 
 def _on_probe(tank: Tank, _payload: Mapping[str, Any], _now_ms: int) -> None:
@@ -238,7 +249,7 @@ def _on_deadline(tank: Tank, _payload: Mapping[str, Any], _now_ms: int) -> None:
         if lose:
             drop(conn, currents_queue.clear(conn), currents.lost_reason(rule), now_ms)
         currents_queue.save_connector(conn, state)
-        schedule_deadline(conn, tank, setup)
+        schedule_deadline(conn, state, rule)
 
 
 TIMERS: Mapping[str, timekeeper.Handler] = {

@@ -19,8 +19,6 @@ from simulator.braze.people import World
 from simulator.store import insert_rows, json_set, metadata, upsert_rows
 from simulator.tank import Tank
 
-TICK_MS = 100
-"""Streams move in ticks of a tenth of a second of tank time, which keeps fast ones cheap."""
 _CHUNK = 5_000
 
 _stream = Table(
@@ -62,7 +60,8 @@ def on_stream(tank: Tank, _payload: Mapping[str, Any], now_ms: int) -> None:
         conn.execute(_stream.delete().where(_stream.c.n.in_(json_set([row.n for row in rows]))))
         following: int | None = conn.execute(select(func.min(_stream.c.due_ms))).scalar()
         if following is not None:
-            timekeeper.schedule(conn, max(following, now_ms + TICK_MS), "currents.stream", "currents.stream")
+            tick_ms = max(1, round(float(tank.settings["braze.currents.stream_tick_s"]) * 1000))
+            timekeeper.schedule(conn, max(following, now_ms + tick_ms), "currents.stream", "currents.stream")
 
 
 def generate(

@@ -61,7 +61,8 @@ def _profile(name: str, each: Mapping[str, Any]) -> Profile:
 class Rules:
     """A profile with the figures that no document gives (named settings) and the connector's batch size.
 
-    ``counts_from`` is ``first_refusal`` or ``last_success``; ``after_loss`` is ``halt`` or ``start_over``.
+    ``counts_from`` is ``first_refusal`` or ``last_success``; ``after_loss`` is ``halt`` or ``start_over``;
+    ``loss_after_ms`` replaces the 48 hours of a profile that probes, 0 does not.
     """
 
     profile: Profile
@@ -75,6 +76,7 @@ class Rules:
     counts_from: str = "first_refusal"
     after_loss: str = "halt"
     stretch: bool = False
+    loss_after_ms: int = 0
 
     def act(self, status: int | None) -> Act:
         """What an answer of this status earns; None is no answer at all."""
@@ -96,7 +98,8 @@ class Rules:
 
     def halt_lost_ms(self) -> int:
         """How long a connector may refuse the credentials before its events are lost."""
-        return max(self.profile.halt_lost_ms, self._stretched(401))
+        own_ms = self.loss_after_ms if self.probes and self.loss_after_ms else self.profile.halt_lost_ms
+        return max(own_ms, self._stretched(401))
 
     def _stretched(self, status: int | None) -> int:
         applies = self.stretch and status is not None and 400 <= status < 500
@@ -130,4 +133,5 @@ def rules(profile: str, batch_size: int, settings: Mapping[str, Any]) -> Rules:
         settings["braze.currents.loss_counts_from"],
         settings["braze.currents.after_loss"],
         settings["braze.currents.stretch_retention"],
+        round(float(settings["braze.currents.loss_after_h"]) * HOUR_MS),
     )

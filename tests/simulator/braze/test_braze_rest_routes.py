@@ -1,4 +1,6 @@
-"""Braze's REST port: nothing is simulated yet, and nothing pretends to be. Source: Braze docs, REST API, Errors."""
+"""Braze's REST port: nothing is simulated yet, and nothing pretends to be. Source: Braze docs, REST API,
+Errors.
+"""
 
 from __future__ import annotations
 

@@ -56,6 +56,23 @@ def test_a_handler_that_fails_is_run_again(
     assert feed.state()["queues"] == {}
 
 
+def test_a_queue_sends_one_request_at_a_time(feed: Any, receiver: Any) -> None:
+    again: list[int] = []
+
+    def answer(_: Any) -> int:
+        # The timer goes off once more while this request is under way.
+        again.append(len(receiver.got))
+        currents_feed.TIMERS["currents.flush"](feed.tank, {"type": "users.messages.email.Send"}, feed.now())
+        return 200
+
+    receiver.answer = answer
+    ids = feed.emit_many(100)
+    feed.settle()
+    assert again == [1]
+    feed.advance(60_000)
+    assert receiver.ids() == ids
+
+
 _SCRIPT = """
 import sys
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""When a batch leaves. Source: Braze docs, Currents FAQ (full, or after 5 minutes); Custom HTTP connector (100
-events); Currents integration for partners (a queue per event type)."""
+"""When a batch leaves. Source: Braze docs, Currents FAQ (full, or after 5 minutes); Custom HTTP connector
+(100 events); Currents integration for partners (a queue per event type).
+"""
 
 from __future__ import annotations
 

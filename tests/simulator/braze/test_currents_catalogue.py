@@ -1,9 +1,11 @@
-"""The catalogue against the document's own lists. Source: Braze docs, Amplitude for Currents; Currents event glossary
-and sample data (types on the wire)."""
+"""The catalogue against the document's own lists. Source: Braze docs, Amplitude for Currents; Currents
+event glossary and sample data (types on the wire).
+"""
 
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ ONLY_FOR = {"url": {"Email Click"}, "from_phone_number": {"SMS Delivery", "SMS D
 BEHAVIOURS = list(WIRE)[:7]
 
 
+@cache
 def documented() -> dict[str, dict[str, str]]:
     blocks = yaml.safe_load(Path(__file__).with_name("documented_events.yaml").read_text("utf-8"))
     return {name: block["properties"] for block in blocks for name in block["events"]}

@@ -1,5 +1,6 @@
-"""Letting events happen: what is filled in, checked, counted. Source: Braze docs, Custom HTTP connector for Currents
-(event object); Event delivery semantics (ids)."""
+"""Letting events happen: what is filled in, checked, counted. Source: Braze docs, Custom HTTP connector for
+Currents (event object); Event delivery semantics (ids).
+"""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ def test_hostile_events_go_out_as_they_are(feed: Any, receiver: Any, hostile: di
     [
         (
             {"event_type": "users.messages.email.Opened"},
-            "event_type: 'users.messages.email.Opened' is not one of",
+            "event_type: 'users.messages.email.Opened' is not a Currents event type",
         ),
         ({"time": 1767225600000}, "time: 1767225600000 is greater than the maximum"),
         ({"time": "2026"}, "time: '2026' is not of type 'integer'"),

@@ -1,4 +1,6 @@
-"""What goes over the wire. Source: Braze docs, Custom HTTP connector for Currents; Setting up Currents, Testing."""
+"""What goes over the wire. Source: Braze docs, Custom HTTP connector for Currents; Setting up Currents,
+Testing.
+"""
 
 from __future__ import annotations
 

@@ -212,6 +212,15 @@ def test_a_4xx_may_stretch_retention_to_7_days_where_the_document_says_so() -> N
     assert (throttled.cutoff_ms, failed.cutoff_ms) == (None, T0)
 
 
+def test_the_48_hours_may_be_5_days_for_all_partners() -> None:
+    refused = Connector("failed", refused_ms=T0, failing_ms=T0)
+    later = rule("late", loss_after_ms=5 * DAY)
+    for now, lose in ((T0 + 48 * HOUR, False), (T0 + 5 * DAY - 60_000, False), (T0 + 5 * DAY, True)):
+        step = answered(Queue((1,)), refused, 1, T0, 401, now, later, random.Random(1))
+        assert step.lose is lose
+    assert step.reason == "connector refused the credentials for more than 120 hours"
+
+
 def test_who_is_told_what() -> None:
     mail = ("e-mail to the customer: the connector answered 400",)
     for profile, status, told in (
@@ -249,10 +258,11 @@ def test_rules_come_from_the_named_settings() -> None:
         "loss_counts_from": "last_success",
         "after_loss": "start_over",
         "stretch_retention": True,
+        "loss_after_h": 120,
     }
     made = rules("2021", 9, {f"braze.currents.{name}": value for name, value in settings.items()})
     wanted = Rules(
-        profiles()["2021"], 9, 1500, 2000, 3000, 0.5, 4000, 5000, "last_success", "start_over", True
+        profiles()["2021"], 9, 1500, 2000, 3000, 0.5, 4000, 5000, "last_success", "start_over", True, 5 * DAY
     )
     assert made == wanted
 

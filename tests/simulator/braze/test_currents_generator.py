@@ -1,8 +1,10 @@
-"""Generated traffic. Source: Braze docs, Amplitude for Currents (properties, who is sent); Currents event glossary
-(a first session is also a session start)."""
+"""Generated traffic. Source: Braze docs, Amplitude for Currents (properties, who is sent); Currents event
+glossary (a first session is also a session start).
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections import defaultdict
@@ -149,9 +151,7 @@ def test_values_look_like_what_they_are_and_are_there_under_their_condition() ->
 
 def test_a_quantity_is_so_many_purchases() -> None:
     purchases = [each for each in made(9, 5000, 50) if each["event_type"] == "users.behaviors.Purchase"]
-    pairs = [
-        (a, b) for a, b in zip(purchases, purchases[1:], strict=False) if a["properties"] == b["properties"]
-    ]
+    pairs = [(a, b) for a, b in itertools.pairwise(purchases) if a["properties"] == b["properties"]]
     same = [(a, b) for a, b in pairs if a["user"] == b["user"] and a["time"] == b["time"]]
     assert same
     assert all(a["id"] != b["id"] for a, b in same)

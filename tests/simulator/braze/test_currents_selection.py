@@ -1,5 +1,6 @@
-"""Which events are exported at all. Source: Braze docs, Setting up Currents (tick boxes, 900 KB); Currents FAQ
-(nothing is sent that happened before launch, no replay)."""
+"""Which events are exported at all. Source: Braze docs, Setting up Currents (tick boxes, 900 KB); Currents
+FAQ (nothing is sent that happened before launch, no replay).
+"""
 
 from __future__ import annotations
 
