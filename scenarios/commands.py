@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import orjson
@@ -25,7 +26,7 @@ from scenarios.waiting import mark, seconds_since
 UNUSABLE, NEVER_READY = 2, 3
 
 
-def _fail(text: str, code: int = UNUSABLE) -> None:
+def _fail(text: str, code: int = UNUSABLE) -> NoReturn:
     click.echo(f"wavetank: {text}", err=True)
     sys.exit(code)
 

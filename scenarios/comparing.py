@@ -71,5 +71,5 @@ def _lines(value: Any) -> list[str]:
 def fits(expected: Any, count: int) -> bool:
     """Whether a number fits ``n`` or ``{at_least, at_most}``."""
     if isinstance(expected, Mapping):
-        return expected.get("at_least", count) <= count <= expected.get("at_most", count)
+        return bool(expected.get("at_least", count) <= count <= expected.get("at_most", count))
     return bool(expected == count)

@@ -71,7 +71,9 @@ def amplitude_events(spec: Mapping[str, Any], view: View) -> list[Failure]:
     found = _matching(where, view.events)
     named = ", ".join(f"{k}={v}" for k, v in where.items()) or "any"
     failures = []
-    wanted = spec.get("count", len(spec["ids"]) if "ids" in spec else {"at_least": 1} if set(spec) - {"where"} else None)
+    wanted = spec.get(
+        "count", len(spec["ids"]) if "ids" in spec else {"at_least": 1} if set(spec) - {"where"} else None
+    )
     if wanted is not None and not fits(wanted, len(found)):
         failures.append(Failure(f"number of events in Amplitude ({named})", wanted, len(found)))
     if "ids" in spec and sorted(spec["ids"]) != sorted(each["insert_id"] for each in found):
@@ -156,16 +158,20 @@ def requests(spec: Mapping[str, Any], view: View) -> list[Failure]:
     failures = []
     if "count" in spec and not fits(spec["count"], len(found)):
         shown = [f"{e['tank_time']} {e['path']} {e['status']}" for e in found[:10]]
-        failures.append(Failure(f"number of requests ({platform})", spec["count"], {"count": len(found), "first": shown}))
+        failures.append(
+            Failure(f"number of requests ({platform})", spec["count"], {"count": len(found), "first": shown})
+        )
     each_spec = spec.get("each", {})
     for entry in found:
         body = _body(entry)
         text = f"request {entry['id']} ({platform} {entry['path']})"
         if "body" in each_spec and not holds(each_spec["body"], body):
             failures.append(Failure(f"{text}: body", each_spec["body"], narrowed(each_spec["body"], body)))
-        for path in each_spec.get("body_absent", ()):
-            if isinstance(body, Mapping) and not missing(find(body, path)):
-                failures.append(Failure(f"{text}: {path} has no place in the body", None, find(body, path)))
+        failures += [
+            Failure(f"{text}: {path} has no place in the body", None, find(body, path))
+            for path in each_spec.get("body_absent", ())
+            if isinstance(body, Mapping) and not missing(find(body, path))
+        ]
         headers = {name.lower(): value for name, value in entry["request_headers"].items()}
         for name, value in each_spec.get("headers", {}).items():
             if headers.get(name.lower()) != value:

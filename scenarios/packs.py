@@ -73,10 +73,10 @@ def load(folder: Path = FOLDER) -> list[Scenario]:
             loaded = yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except yaml.YAMLError as error:
             raise BadPack(f"{where}: this is not YAML: {' '.join(str(error).split())}") from None
-        error = best_match(validator.iter_errors(loaded))
-        if error is not None:
-            place = ".".join(str(each) for each in error.path)
-            raise BadPack(f"{where}: {place}: {error.message[:300]}: see scenarios/schemas/scenario.schema.json")
+        found_error = best_match(validator.iter_errors(loaded))
+        if found_error is not None:
+            place = ".".join(str(each) for each in found_error.path)
+            raise BadPack(f"{where}: {place}: {found_error.message[:300]}: see scenarios/schemas/scenario.schema.json")
         for spec in loaded["scenarios"]:
             if spec["id"] in seen:
                 raise BadPack(f"{where}: scenario {spec['id']} is there twice: rename one")

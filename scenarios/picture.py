@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
+from math import log10
 from typing import Any
 
 import markupsafe
 
-LANES = (("emitted", "emitted"), ("fed", "fed to connector"), ("uploaded", "sent to Amplitude"), ("stored", "in Amplitude"))
+LANES = (
+    ("emitted", "emitted"),
+    ("fed", "fed to connector"),
+    ("uploaded", "sent to Amplitude"),
+    ("stored", "in Amplitude"),
+)
 WIDTH, LEFT, TOP, STEP = 860, 130, 18, 34
 
 
@@ -28,7 +35,9 @@ def picture(points: Sequence[Mapping[str, Any]]) -> markupsafe.Markup:
         x, y = places[point["at_ms"]], rows[point["lane"]]
         radius = min(11.0, 3.5 + float(point["n"]) ** 0.5 * 0.8)
         title = escape(f"+{_span(point['at_ms'] - instants[0])}: {point['label']}")
-        parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="{radius:.1f}" class="{point["kind"]}"><title>{title}</title></circle>')
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y}" r="{radius:.1f}" class="{point["kind"]}"><title>{title}</title></circle>'
+        )
     parts.append(_axis(instants, places, height - 8))
     parts.append("</svg>")
     return markupsafe.Markup("".join(parts))
@@ -36,10 +45,8 @@ def picture(points: Sequence[Mapping[str, Any]]) -> markupsafe.Markup:
 
 def _places(instants: Sequence[int]) -> dict[int, float]:
     """x by instant: gaps grow with the logarithm of their length."""
-    from math import log10
-
     steps = [0.0]
-    for earlier, later in zip(instants, instants[1:], strict=False):
+    for earlier, later in pairwise(instants):
         steps.append(steps[-1] + 1 + log10(1 + (later - earlier)))
     scale = (WIDTH - LEFT - 40) / (steps[-1] or 1)
     return {at: LEFT + 10 + step * scale for at, step in zip(instants, steps, strict=True)}

@@ -66,7 +66,9 @@ class Worker:
         sys.setswitchinterval(0.0005)
         # Connectors write through to the disk; where there is a disk in memory, that costs nothing.
         memory = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="wavetank-check-", dir=memory if os.access(memory, os.W_OK) else None))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="wavetank-check-", dir=memory if os.access(memory, os.W_OK) else None)
+        )
         self.lab = Lab(0, None, port)
         self._flows: dict[str, set[str]] = {}
 
@@ -153,7 +155,11 @@ def _possible(scenario: Scenario, connector: Connector) -> bool:
     if connector.restartable:
         return True
     moves = {name for step in scenario.steps for name in step}
-    return not (moves & {"restart", "stop", "start"} or "integration" in scenario.spec or "region" in scenario.spec.get("tank", {}))
+    return not (
+        moves & {"restart", "stop", "start"}
+        or "integration" in scenario.spec
+        or "region" in scenario.spec.get("tank", {})
+    )
 
 
 def _broken(scenario: Scenario, text: str) -> Result:

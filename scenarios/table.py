@@ -36,8 +36,7 @@ def _failure(scenario: Mapping[str, Any], failure: Mapping[str, Any]) -> Panel:
     lines = [Text(failure["text"])]
     if failure["because"]:
         lines.append(Text(failure["because"], "italic"))
-    for line in failure["diff"][:30]:
-        lines.append(Text(line, {"+": "green", "-": "red"}.get(line[:1], "")))
+    lines += [Text(line, {"+": "green", "-": "red"}.get(line[:1], "")) for line in failure["diff"][:30]]
     lines += [Text(f"source: {source}", "dim") for source in dict.fromkeys(failure["sources"])]
     lines.append(Text(f"replay: {failure['replay']}"))
     return Panel(Group(*lines), title=f"{scenario['id']}: {', '.join(failure['rules'])}", border_style="red")

@@ -60,9 +60,7 @@ def parse_instant(value: object) -> int:
             try:
                 moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
             except ValueError:
-                raise ValueError(
-                    f"{text!r} is not an instant: give epoch milliseconds or ISO 8601 text"
-                ) from None
+                raise ValueError(f"{text!r} is not an instant: give epoch milliseconds or ISO 8601 text") from None
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
             instant = round(moment.timestamp() * 1000)

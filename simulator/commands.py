@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import orjson
@@ -17,7 +17,7 @@ from simulator.up import Options, Unusable, clock_mode, run
 _CONTROL = "http://127.0.0.1:8700"
 
 
-def _fail(text: str) -> None:
+def _fail(text: str) -> NoReturn:
     click.echo(f"wavetank: {text}", err=True)
     sys.exit(2)
 
@@ -78,7 +78,7 @@ def _call(control: str, token: str | None, method: str, path: str, body: object 
         _fail(f"nothing answers at {control}: start wavetank up, or give --control")
     found = answer.json() if answer.content else None
     if answer.status_code >= 400:
-        error = found["error"]
+        error = (found or {}).get("error", {"where": path, "what": str(answer.status_code), "mend": "see the server"})
         _fail(f"{error['where']}: {error['what']}: {error['mend']}")
     return found
 

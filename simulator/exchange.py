@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import flask
 import orjson
@@ -207,7 +207,7 @@ def _read_request() -> Request:
         incoming.method,
         incoming.path,
         incoming.args.to_dict(flat=False),
-        incoming.headers,
+        cast("Mapping[str, str]", incoming.headers),
         incoming.get_data(cache=True, parse_form_data=False),
         incoming.remote_addr or "",
     )
@@ -219,7 +219,9 @@ def _unknown(frame: Platform, error: HTTPException) -> flask.Response:
 
 def _bare_request() -> Request:
     incoming = flask.request
-    return Request(incoming.method, incoming.path, {}, incoming.headers, b"", incoming.remote_addr or "")
+    return Request(
+        incoming.method, incoming.path, {}, cast("Mapping[str, str]", incoming.headers), b"", incoming.remote_addr or ""
+    )
 
 
 def _respond(answer: Answer, request_id: str | None) -> flask.Response:

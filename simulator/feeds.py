@@ -83,9 +83,7 @@ def post(
     return outcome
 
 
-def _send(
-    url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, fault: faults.Fault | None
-) -> Outcome:
+def _send(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, fault: faults.Fault | None) -> Outcome:
     if fault is not None and fault.kind == "reset_before":
         return Outcome(None, b"", "connection reset before the request was sent (injected)", reached=False)
     if fault is not None and fault.kind in ("status", "throttle_burst"):

@@ -201,9 +201,4 @@ def last_real_ms(conn: Connection) -> int:
     return 0 if newest is None else int(newest.real_ms)
 
 
-_NEWEST = (
-    select(_journal.c.real_ms)
-    .where(_journal.c.real_ms > 0)
-    .order_by(_journal.c.n.desc())
-    .limit(1)
-)
+_NEWEST = select(_journal.c.real_ms).where(_journal.c.real_ms > 0).order_by(_journal.c.n.desc()).limit(1)

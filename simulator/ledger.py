@@ -72,9 +72,7 @@ def mark(
 
 def known(conn: Connection, flow: str, event_ids: Sequence[str]) -> set[str]:
     """Which of these ids the ledger of this flow holds already."""
-    query = select(_ledger.c.event_id).where(
-        _ledger.c.flow == flow, _ledger.c.event_id.in_(json_set(event_ids))
-    )
+    query = select(_ledger.c.event_id).where(_ledger.c.flow == flow, _ledger.c.event_id.in_(json_set(event_ids)))
     return set(conn.execute(query).scalars())
 
 

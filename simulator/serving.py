@@ -42,9 +42,7 @@ class Lab:
         self._snapshots = Path(tempfile.mkdtemp(prefix="wavetank-")) if state is None else None
         self._servers: list[BaseWSGIServer] = []
         offsets = {"amplitude_us": 1, "amplitude_eu": 4, "braze": 2, "customerio": 3}
-        self.urls = {
-            name: self._listen(app, offsets[name]) for name, app in platform_apps(self.tanks).items()
-        }
+        self.urls = {name: self._listen(app, offsets[name]) for name, app in platform_apps(self.tanks).items()}
         self.desk = Desk(self.tanks, self.urls, timer_handlers(), seed=seed, snapshots=self._snapshots)
         self.control_url = self._listen(create_control(self.desk), 0)
         self.desk.control_url = self.control_url

@@ -9,13 +9,25 @@ import hashlib
 import random
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Float, Integer, MetaData, String, Table, bindparam, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    select,
+)
 
 from simulator import clock as clocks
 from simulator import settings as named
@@ -102,9 +114,7 @@ class Clock:
     def set(self, conn: Connection, state: clocks.ClockState) -> None:
         """Store the clock anew."""
         conn.execute(
-            _meta.update().values(
-                mode=state.mode, scale=state.scale, tank_ms=state.tank_ms, anchor_ms=state.anchor_ms
-            )
+            _meta.update().values(mode=state.mode, scale=state.scale, tank_ms=state.tank_ms, anchor_ms=state.anchor_ms)
         )
 
 
@@ -354,13 +364,13 @@ class Tanks:
             conn.execute(_credentials.update().where(_credentials.c.tank_id == tank_id).values(revoked=False))
         return tank
 
-    def revocations(self, tank_id: str) -> list[str]:
+    def revocations(self, tank_id: str) -> Sequence[str]:
         """Names of the tank's credentials that are revoked now."""
         with self.store.read() as conn:
             query = select(_credentials.c.name).where(
                 _credentials.c.tank_id == tank_id, _credentials.c.revoked.is_(True)
             )
-            return list(conn.execute(query.order_by(_credentials.c.name)).scalars())
+            return conn.execute(query.order_by(_credentials.c.name)).scalars().all()
 
     def find(self, name: str, value: str) -> tuple[Tank | None, bool]:
         """The tank whose credential ``name`` has this value, and whether that credential is revoked."""
@@ -388,9 +398,7 @@ class Tanks:
             ).all()
         return {row.name: row.value for row in rows}
 
-    def set_credential(
-        self, tank_id: str, name: str, *, value: str | None = None, revoked: bool | None = None
-    ) -> None:
+    def set_credential(self, tank_id: str, name: str, *, value: str | None = None, revoked: bool | None = None) -> None:
         """Replace, revoke or mend a credential. Raises ValueError when it does not fit."""
         if name not in CREDENTIALS:
             raise ValueError(f"credential {name!r} is unknown: give one of {', '.join(CREDENTIALS)}")

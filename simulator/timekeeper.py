@@ -31,6 +31,8 @@ _timers = Table(
     Column("kind", String, nullable=False),
     Column("key", String, nullable=False, unique=True),
     Column("payload", String, nullable=False),
+    # Without it SQLite gives a number out again, and a handler that sets its own timer anew would lose it.
+    sqlite_autoincrement=True,
 )
 
 Handler = Callable[[Tank, Mapping[str, Any], int], None]
@@ -39,6 +41,9 @@ Handler = Callable[[Tank, Mapping[str, Any], int], None]
 WAIT_S = 25.0
 """Real seconds a wait at the clock is held before it is answered 204."""
 
+RETRY_MS = 60_000
+"""A timer whose handler failed goes off again after this, in ms of tank time."""
+
 _POLL_S = 0.001
 
 
@@ -46,9 +51,7 @@ def schedule(conn: Connection, due_ms: int, kind: str, key: str, payload: Mappin
     """Set the timer ``key`` to go off at ``due_ms`` tank time; a timer of the same key is replaced."""
     conn.execute(_timers.delete().where(_timers.c.key == key))
     conn.execute(
-        _timers.insert().values(
-            due_ms=due_ms, kind=kind, key=key, payload=orjson.dumps(payload or {}).decode()
-        )
+        _timers.insert().values(due_ms=due_ms, kind=kind, key=key, payload=orjson.dumps(payload or {}).decode())
     )
 
 
@@ -144,7 +147,7 @@ class Timekeeper:
         settings = self.tank.settings
         if idle_ms < 0:
             return False  # a delayed answer is still under way
-        settled = idle_ms >= settings["clock.settle_ms"]
+        settled = idle_ms >= int(settings["clock.settle_ms"])
         with self._changed:
             if not self._waits:
                 return settled
@@ -239,11 +242,14 @@ class Timekeeper:
         try:
             self.handlers[timer.kind](self.tank, orjson.loads(timer.payload), now_ms)
         except Exception:
-            log.exception("timer %s of tank %s failed", timer.key, self.tank.id)
-        finally:
+            log.exception("timer %s of tank %s failed, it goes off again in a minute", timer.key, self.tank.id)
+            with self.tank.store.write() as conn:
+                conn.execute(_timers.update().where(_timers.c.id == timer.id).values(due_ms=now_ms + RETRY_MS))
+        else:
             # The row goes last: a process killed in between runs the timer again.
             with self.tank.store.write() as conn:
                 conn.execute(_timers.delete().where(_timers.c.id == timer.id))
+        finally:
             with self._changed:
                 self._handling -= 1
 
@@ -271,7 +277,7 @@ class Timekeeper:
                 else:
                     pause = 1.0
             except Exception:
-                if self._stopped:
+                if self._ended():
                     return
                 log.exception("the timers of tank %s stumbled", self.tank.id)
                 pause = 1.0
@@ -307,6 +313,9 @@ class Timekeeper:
             if at is not None and at <= self._now() + horizon_ms:
                 self._step_to(max(at, self._now()), {})
         return 0.0001
+
+    def _ended(self) -> bool:
+        return self._stopped
 
     def stop(self) -> None:
         """End the threads and release every wait."""

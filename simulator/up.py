@@ -27,7 +27,6 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
-from simulator import clock as clocks
 from simulator.apps import platform_apps, timer_handlers
 from simulator.control import Desk, create_app
 from simulator.rsgi import Adapter
@@ -215,7 +214,7 @@ class Up:
                 self._replace_dead()
         self._stopping = True
         self.desk.close()
-        control.stop()
+        control.stop()  # type: ignore[no-untyped-call]
         await serving
         executor.shutdown(wait=False, cancel_futures=True)
         self._end()
@@ -264,8 +263,3 @@ def clock_mode(text: str) -> tuple[str, float]:
             if 0 < float(scale or 60) <= 1_000_000:
                 return mode, float(scale or 60)
     raise Unusable(f"--clock {text}: write real, stepped, or scaled:60")
-
-
-def now_iso() -> str:
-    """Wall-clock time, for messages."""
-    return clocks.iso(clocks.real_ms())

@@ -70,7 +70,7 @@ def _named_only_dead(self: Any, batch: Any, reply: Any, now_ms: int) -> None:
 
 def _throttled_lost(self: Any, batch: Any, reply: Any, now_ms: int) -> None:
     named = {batch[i].n for i in reply.events if i < len(batch)}
-    self.outbox.end([n for n in named], "dropped", now_ms, "throttled")
+    self.outbox.end(list(named), "dropped", now_ms, "throttled")
 
 
 def _throttled_request_lost(self: Any, batch: Any, reply: Any, now_ms: int) -> None:

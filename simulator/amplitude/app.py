@@ -89,8 +89,7 @@ def _at_home(tanks: Tanks, credential: str, value: str | None, region: Region, d
 
 def _find_upload(request: Request, tanks: Tanks, region: Region) -> Found:
     upload = uploads.read(request)
-    found = _at_home(tanks, "amplitude_api_key", upload.api_key, region, upload)
-    return found
+    return _at_home(tanks, "amplitude_api_key", upload.api_key, region, upload)
 
 
 def _find_form(request: Request, tanks: Tanks, region: Region) -> Found:

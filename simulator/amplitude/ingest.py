@@ -61,9 +61,7 @@ def handle(call: Call) -> Answer:
         return _throttled_answer(verdict, limits, usage, now_ms, route == BATCH)
     stored = storing.store(conn, tank, events, route, now_ms, call.request.remote_addr)
     usage.save()
-    why = Reason(
-        "accepted", "every event passed every check", f"{source}, Responses", {"state_change": stored.shown()}
-    )
+    why = Reason("accepted", "every event passed every check", f"{source}, Responses", {"state_change": stored.shown()})
     return answers.accepted(now_ms, upload.received_bytes, len(events), why)
 
 
@@ -75,9 +73,7 @@ def refuse(path: str, upload: Upload) -> Answer:
     return upload.problem or answers.unknown_key(upload.api_key or "")
 
 
-def _form(
-    tank: Tank, upload: Upload, route: str, source: str, headers: Mapping[str, str]
-) -> Answer | None:
+def _form(tank: Tank, upload: Upload, route: str, source: str, headers: Mapping[str, str]) -> Answer | None:
     kind = "batch" if route == BATCH else "http_v2"
     most = int(tank.settings[f"amplitude.{kind}.max_body_bytes"])
     if upload.unpacked_bytes > most:
@@ -309,6 +305,4 @@ def _note(conn: Connection, reasons: Mapping[int, str], events: list[Any], now_m
         for index, reason in reasons.items()
         if isinstance(events[index], dict) and isinstance(events[index].get("insert_id"), str)
     }
-    upsert_rows(
-        conn, tables.refusals, ("insert_id", "reason", "final", "at_ms"), list(rows.values()), ("insert_id",)
-    )
+    upsert_rows(conn, tables.refusals, ("insert_id", "reason", "final", "at_ms"), list(rows.values()), ("insert_id",))

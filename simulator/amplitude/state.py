@@ -133,7 +133,7 @@ def preset_usage(
             hour = each["at_ms"] // throttle.HOUR_MS
             hours[hour] = hours.get(hour, 0) + each["events"]
         for each_id, hours in merged.items():
-            used = ([], sorted([hour, n] for hour, n in hours.items()))
+            used: throttle.Use = ([], sorted([hour, n] for hour, n in hours.items()))
             rows.append((kind, each_id, orjson.dumps(used).decode()))
     upsert_rows(conn, tables.usage, ("kind", "id", "used"), rows, ("kind", "id"))
 
@@ -148,8 +148,7 @@ def fates(conn: Connection, tank: Tank) -> dict[str, Fate]:
     """What the project knows of every insert_id it was sent, for the ledger."""
     table = tables.events
     rows: dict[str, int] = {
-        row[0]: row[1]
-        for row in conn.execute(select(table.c.insert_id, func.count()).group_by(table.c.insert_id))
+        row[0]: row[1] for row in conn.execute(select(table.c.insert_id, func.count()).group_by(table.c.insert_id))
     }
     again: dict[str, int] = {
         row[0]: row[1]

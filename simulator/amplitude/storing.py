@@ -121,9 +121,9 @@ def _fresh(
 ) -> list[int]:
     """Indexes of the events that are no duplicates, within the request and of the last days."""
     since = now_ms - round(float(tank.settings["amplitude.dedupe_days"]) * DAY_MS)
-    query = _many(
-        tables.events.c.insert_id, (tables.events.c.insert_id, tables.events.c.device_id), insert_ids
-    ).where(tables.events.c.received_ms > bindparam("since"))
+    query = _many(tables.events.c.insert_id, (tables.events.c.insert_id, tables.events.c.device_id), insert_ids).where(
+        tables.events.c.received_ms > bindparam("since")
+    )
     seen = {(row[0], row[1]) for row in conn.execute(query, {"since": since})}
     anywhere = {insert_id for insert_id, _ in seen}
     counters = _known_event_ids(conn, tank, events, devices, since)
@@ -227,7 +227,7 @@ def _user_properties(
     return shown
 
 
-_ANY_PROPERTIES = select(literal_column("1")).select_from(tables.properties).limit(1)
+_ANY_PROPERTIES: Any = select(literal_column("1")).select_from(tables.properties).limit(1)
 
 
 def _group_properties(conn: Connection, event: dict[str, Any]) -> None:
@@ -241,9 +241,7 @@ def _group_properties(conn: Connection, event: dict[str, Any]) -> None:
             held = conn.execute(select(table.c.properties).where(where)).scalar()
             now = apply(orjson.loads(held) if held else {}, given)
             row = (kind, str(name), orjson.dumps(now).decode())
-            upsert_rows(
-                conn, table, ("group_type", "group_name", "properties"), [row], ("group_type", "group_name")
-            )
+            upsert_rows(conn, table, ("group_type", "group_name", "properties"), [row], ("group_type", "group_name"))
 
 
 def count_events(conn: Connection) -> int:

@@ -119,9 +119,7 @@ class Verdict:
         return bool(self.rates or self.quotas)
 
 
-def judge(
-    indexes: Mapping[Key, list[int]], uses: Mapping[Key, Use], now_ms: int, limits: Limits
-) -> Verdict:
+def judge(indexes: Mapping[Key, list[int]], uses: Mapping[Key, Use], now_ms: int, limits: Limits) -> Verdict:
     """Whether the request of these ids fits. ``indexes`` lists each id's events in request order."""
     verdict = Verdict()
     named: set[int] = set()

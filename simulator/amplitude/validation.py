@@ -111,13 +111,13 @@ def check(events: list[Any], rules: Rules) -> tuple[list[dict[str, Any]], Proble
     if not plain:
         strangers = [i for i, event in enumerate(events) if not isinstance(event, dict)]
         if strangers:
-            return [], Problem(NOT_AN_OBJECT, {}, {i: NOT_AN_OBJECT for i in strangers[:1]})
+            return [], Problem(NOT_AN_OBJECT, {}, dict.fromkeys(strangers[:1], NOT_AN_OBJECT))
         found = _one_by_one(events, rules)
         if isinstance(found, Problem):
             return [], found
         checked = found
-    ids = {event.get("user_id") for event in checked} | {event.get("device_id") for event in checked}
-    ids.discard(None)
+    ids: set[str] = {event["user_id"] for event in checked if "user_id" in event}
+    ids.update(event["device_id"] for event in checked if "device_id" in event)
     bad = {each for each in ids if each.lower() in INVALID_IDS or (len(each) > MAX_TEXT and rules.long_ids == "refuse")}
     if bad:
         return [], _where(checked, bad).problem(INVALID, "events_with_invalid_fields", rules.index_lists)
@@ -141,9 +141,7 @@ def _where(events: list[dict[str, Any]], values: set[Any]) -> _Faulty:
     return faulty
 
 
-def _remove(
-    events: list[dict[str, Any]], short: set[Any], rules: Rules
-) -> tuple[list[dict[str, Any]], Problem | None]:
+def _remove(events: list[dict[str, Any]], short: set[Any], rules: Rules) -> tuple[list[dict[str, Any]], Problem | None]:
     faulty = _Faulty()
     kept = []
     for index, event in enumerate(events):

@@ -17,16 +17,12 @@ from simulator import feeds, ledger, timekeeper
 from simulator.braze import currents, currents_queue
 from simulator.braze.currents_queue import Setup
 from simulator.braze.profiles import Rules, rules
-from simulator.store import metadata
 from simulator.tank import Tank
 
 FLOW = "currents"
 VERSION = "1"
 _AGAIN_MS = 60_000
 _SOON_MS = 1_000
-# A handler here sets its own timer anew while the old one is still to be removed by its number: no number may
-# be given twice, which SQLite does unless told otherwise.
-metadata.tables["timers"].dialect_options["sqlite"]["autoincrement"] = True
 
 _turns: dict[tuple[str, int, str], threading.Lock] = {}
 _turns_guard = threading.Lock()

@@ -150,9 +150,7 @@ class Desk:
         tank.store.restore(folder / f"{name}.db")
         kept = orjson.loads((folder / f"{name}.json").read_bytes())
         for credential, value in kept["credentials"].items():
-            self.tanks.set_credential(
-                tank_id, credential, value=value, revoked=credential in kept["revoked"]
-            )
+            self.tanks.set_credential(tank_id, credential, value=value, revoked=credential in kept["revoked"])
         self.keeper(tank)
         return self.ready(tank)
 

@@ -25,7 +25,9 @@ def configure(ask: Ask) -> tuple[int, Any]:
 def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Refused(f"{url!r} is not an http or https URL", "body.url", "give one like http://127.0.0.1:9000/feeds/currents")
+        raise Refused(
+            f"{url!r} is not an http or https URL", "body.url", "give one like http://127.0.0.1:9000/feeds/currents"
+        )
 
 
 def state(ask: Ask) -> tuple[int, Any]:
@@ -38,7 +40,7 @@ def _need_feed(ask: Ask) -> dict[str, Any]:
         found: dict[str, Any] = currents_feed.state(conn, ask.tank)
     if not found.get("url"):
         raise Refused(
-            "the Currents feed has no connector", "feed", "PUT /tanks/{id}/feeds/currents {\"url\": …} first", 409
+            "the Currents feed has no connector", "feed", 'PUT /tanks/{id}/feeds/currents {"url": …} first', 409
         )
     return found
 

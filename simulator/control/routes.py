@@ -92,7 +92,12 @@ ROUTES = (
     ControlRoute("DELETE", f"{_T}/faults", "remove all faults", trouble.remove_all, {200: "removed"}),
     ControlRoute("DELETE", f"{_T}/faults/<fault_id>", "remove a fault", trouble.remove, {204: "gone"}),
     ControlRoute(
-        "PUT", f"{_T}/feeds/currents", "point Currents at a connector", feeding.configure, {200: "feed"}, "currents_feed"
+        "PUT",
+        f"{_T}/feeds/currents",
+        "point Currents at a connector",
+        feeding.configure,
+        {200: "feed"},
+        "currents_feed",
     ),
     ControlRoute("GET", f"{_T}/feeds/currents", "how the feed does", feeding.state, {200: "feed"}),
     ControlRoute(
@@ -144,9 +149,7 @@ ROUTES = (
     ControlRoute(
         "PUT", f"{_T}/amplitude/usage", "preset use of the limits", readback.preset_usage, {200: "usage"}, "usage"
     ),
-    ControlRoute(
-        "PUT", f"{_T}/amplitude/silenced", "silence devices", readback.silence, {200: "silenced"}, "silenced"
-    ),
+    ControlRoute("PUT", f"{_T}/amplitude/silenced", "silence devices", readback.silence, {200: "silenced"}, "silenced"),
     ControlRoute("GET", f"{_T}/braze/currents", "catalogue and queue", readback.braze_currents, {200: "currents"}),
     ControlRoute("GET", f"{_T}/customerio", "what Customer.io holds", readback.customerio, {200: "workspace"}),
 )

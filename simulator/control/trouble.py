@@ -18,8 +18,7 @@ def listed(ask: Ask) -> tuple[int, Any]:
 def add(ask: Ask) -> tuple[int, Any]:
     body = ask.body
     moments = {
-        f"{name}_ms": None if body.get(name) is None else clocks.parse_instant(body[name])
-        for name in ("from", "until")
+        f"{name}_ms": None if body.get(name) is None else clocks.parse_instant(body[name]) for name in ("from", "until")
     }
     with ask.tank.store.write() as conn:
         return 201, faults.add(
