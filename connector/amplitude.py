@@ -103,9 +103,7 @@ def is_key_refusal(status: int, data: Mapping[str, Any]) -> bool:
     A 403 is about the address it comes from and a 404 about the path, so neither loses events.
     """
     if status == 400:
-        return (
-            str(data.get("error", "")).startswith("Invalid API key") or data.get("missing_field") == "api_key"
-        )
+        return str(data.get("error", "")).startswith("Invalid API key") or data.get("missing_field") == "api_key"
     return status == 401
 
 

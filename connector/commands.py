@@ -14,12 +14,8 @@ from connector.run import run
 @click.command(epilog="Example: wavetank connect integration.yaml --port 9000")
 @click.argument("integration", type=click.Path(path_type=Path))
 @click.option("--port", default=9000, show_default=True, help="Port to take feeds on.")
-@click.option(
-    "--state-dir", default=".wavetank-connector", show_default=True, help="Folder of the durable outbox."
-)
-@click.option(
-    "--ready-file", type=click.Path(path_type=Path), help="Take URLs and keys from this ready file."
-)
+@click.option("--state-dir", default=".wavetank-connector", show_default=True, help="Folder of the durable outbox.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Take URLs and keys from this ready file.")
 def connect(integration: Path, port: int, state_dir: str, ready_file: Path | None) -> None:
     """Run the reference connector as INTEGRATION says; SIGTERM or Ctrl-C stops it without loss."""
     environ = {**os.environ, **(_from_ready_file(ready_file) if ready_file else {})}
@@ -39,9 +35,7 @@ def _from_ready_file(path: Path) -> dict[str, str]:
             "CURRENTS_TOKEN": ready["braze"]["currents_token"],
         }
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        raise click.UsageError(
-            f"{path}: this is no ready file: give the one wavetank up has written"
-        ) from None
+        raise click.UsageError(f"{path}: this is no ready file: give the one wavetank up has written") from None
     if ready["control"].get("mode", "real") != "real":
         found["WAVETANK_CLOCK_URL"] = ready["control"]["clock_url"]
     return found

@@ -181,9 +181,7 @@ def _selection(events: Any, profile: str | None, where: str) -> frozenset[str] |
     return frozenset(events)
 
 
-def _currents(
-    integration: Mapping[str, Any], environ: Mapping[str, str], where: str
-) -> CurrentsConfig | None:
+def _currents(integration: Mapping[str, Any], environ: Mapping[str, str], where: str) -> CurrentsConfig | None:
     section = integration.get("currents")
     if section is None:
         return None

@@ -122,7 +122,8 @@ class Delivery:
         True when nothing was under way any more.
         """
         self._stopping.set()
-        self.clock.close()
+        # Beside this thread, so that a clock that hangs does not add to the time given.
+        threading.Thread(target=self.clock.close, name="closing", daemon=True).start()
         self._thread.join(drain_s)
         return not self._thread.is_alive()
 

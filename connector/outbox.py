@@ -129,9 +129,9 @@ class Outbox:
 
     def next_due_ms(self, now_ms: int) -> int | None:
         """When the next held event may go; None when nothing is held."""
-        found: int | None = self._rows(
-            "SELECT min(due_ms) FROM events WHERE state = 'pending' AND due_ms > ?", now_ms
-        )[0][0]
+        found: int | None = self._rows("SELECT min(due_ms) FROM events WHERE state = 'pending' AND due_ms > ?", now_ms)[
+            0
+        ][0]
         return found
 
     def end(self, numbers: Sequence[int], state: str, now_ms: int, reason: str | None = None) -> None:
@@ -155,9 +155,7 @@ class Outbox:
 
     def lane(self, lane: str) -> list[tuple[int, int]]:
         """``(number, due in ms)`` of a lane's pending events, oldest first."""
-        rows = self._rows(
-            "SELECT n, due_ms FROM events WHERE lane = ? AND state = 'pending' ORDER BY n", lane
-        )
+        rows = self._rows("SELECT n, due_ms FROM events WHERE lane = ? AND state = 'pending' ORDER BY n", lane)
         return [(row[0], row[1]) for row in rows]
 
     def drop_pending(self, now_ms: int, reason: str) -> int:
@@ -172,9 +170,7 @@ class Outbox:
         """Forget a portion of the events that ended long ago, or that are too many."""
         with self._write() as db:
             # An event that was skipped as it was taken has no end in tank time yet: it counts from now.
-            db.execute(
-                "UPDATE events SET ended_ms = ? WHERE state <> 'pending' AND ended_ms IS NULL", (now_ms,)
-            )
+            db.execute("UPDATE events SET ended_ms = ? WHERE state <> 'pending' AND ended_ms IS NULL", (now_ms,))
             highest = db.execute("SELECT COALESCE(max(n), 0) FROM events").fetchone()[0]
             db.execute(
                 "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE state <> 'pending' "
@@ -198,9 +194,7 @@ class Outbox:
     def counts(self) -> dict[str, int]:
         """How many events are in each state."""
         found = dict.fromkeys(("pending", "sent", "dead", "dropped", "skipped"), 0)
-        found.update(
-            {row[0]: row[1] for row in self._rows("SELECT state, count(*) FROM events GROUP BY state")}
-        )
+        found.update({row[0]: row[1] for row in self._rows("SELECT state, count(*) FROM events GROUP BY state")})
         return found
 
     def reasons(self) -> dict[str, dict[str, int]]:

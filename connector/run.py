@@ -73,11 +73,13 @@ def run(environ: Mapping[str, str]) -> int:
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
     stop.wait()
     draining.set()
-    if delivery is not None and not delivery.stop(DRAIN_S):
+    idle = delivery is None or delivery.stop(DRAIN_S)
+    if not idle:
         log.warning("not everything was delivered in time: the rest is kept in %s", config.state_dir)
     server.shutdown()
     server.server_close()
-    outbox.close()
+    if idle:
+        outbox.close()
     return 0
 
 

@@ -110,6 +110,9 @@ def check(
         result.never_ready for result in results
     ):
         _fail(results[0].failures[0]["text"], NEVER_READY)
+    unplayed = [each for each in results if each.verdict == "not_proven"]
+    if unplayed and not must_broken(found):
+        _fail(f"{unplayed[0].id}: {unplayed[0].failures[0]['text']}")
     sys.exit(1 if must_broken(found) else 0)
 
 
@@ -140,6 +143,9 @@ def rules(as_json: bool) -> None:
 def mutants(only: tuple[str, ...], seed: int, jobs: int | None, as_json: bool) -> None:
     """Prove the scenarios: each mutant breaks one rule and has to be caught; the unbroken connector has to pass."""
     unknown = [each for each in only if each not in all_mutants()]
+    stale = [each.id for each in all_mutants().values() if not each.resolves()]
+    if stale:
+        _fail(f"mutant {stale[0]!r} breaks something that is not there: mend its target in scenarios/mutations")
     if unknown:
         _fail(f"mutant {unknown[0]!r} does not exist: see scenarios/mutations")
     try:
@@ -156,7 +162,7 @@ def mutants(only: tuple[str, ...], seed: int, jobs: int | None, as_json: bool) -
             only,
             lambda text: progress.update(task, advance=1, description=text[:40]),
         )
-    failed = [each.id for each in proof.reference if each.verdict == "broken"]
+    failed = [each.id for each in proof.reference if each.verdict not in ("kept", "not_applicable")]
     if as_json:
         found = {
             "killed": proof.killed,

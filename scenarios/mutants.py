@@ -29,6 +29,14 @@ class Mutant:
         """Which package is broken: ``connector`` or ``simulator``."""
         return self.target.partition(".")[0]
 
+    def resolves(self) -> bool:
+        """Whether what it breaks is there."""
+        try:
+            _find(self.target)
+        except (ImportError, AttributeError):
+            return False
+        return True
+
 
 @cache
 def mutants() -> Mapping[str, Mutant]:
@@ -46,11 +54,15 @@ def find(mutant_id: str) -> Mutant:
 def apply(mutant_id: str) -> Callable[[], None]:
     """Break the rule in this process; answers what mends it again."""
     mutant = find(mutant_id)
-    module_name, _, path = mutant.target.partition(":")
+    holder, name, original = _find(mutant.target)
+    setattr(holder, name, mutant.make(original))
+    return lambda: setattr(holder, name, original)
+
+
+def _find(target: str) -> tuple[Any, str, Any]:
+    module_name, _, path = target.partition(":")
     holder: Any = importlib.import_module(module_name)
     *outer, name = path.split(".")
     for part in outer:
         holder = getattr(holder, part)
-    original = getattr(holder, name)
-    setattr(holder, name, mutant.make(original))
-    return lambda: setattr(holder, name, original)
+    return holder, name, getattr(holder, name)

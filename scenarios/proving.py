@@ -24,7 +24,7 @@ class Proof:
     @property
     def sound(self) -> bool:
         """Whether every mutant was caught and the unbroken connector passes."""
-        return not self.survived and all(each.verdict != "broken" for each in self.reference)
+        return not self.survived and all(each.verdict in ("kept", "not_applicable") for each in self.reference)
 
 
 def prove(

@@ -89,9 +89,9 @@ class Worker:
             result = _broken(scenario, str(error) + _tail(folder))
             result.never_ready = True
         except ControlError as error:
-            result = _broken(scenario, f"the scenario cannot be played: {error}")
+            result = _unplayed(scenario, f"the scenario cannot be played: {error}")
         except Exception:
-            result = _broken(scenario, "a defect of wavetank: " + traceback.format_exc(limit=6))
+            result = _unplayed(scenario, "a defect of wavetank: " + traceback.format_exc(limit=6))
         finally:
             if restore is not None:
                 restore()
@@ -160,6 +160,12 @@ def _possible(scenario: Scenario, connector: Connector) -> bool:
         or "integration" in scenario.spec
         or "region" in scenario.spec.get("tank", {})
     )
+
+
+def _unplayed(scenario: Scenario, text: str) -> Result:
+    """Nothing is said of the rules when the fault is not the connector's."""
+    found = _broken(scenario, text)
+    return Result(scenario.id, "not_proven", 0.0, found.failures)
 
 
 def _broken(scenario: Scenario, text: str) -> Result:

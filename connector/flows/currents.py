@@ -34,9 +34,7 @@ class Malformed(ValueError):
 
 @cache
 def _data() -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = yaml.safe_load(
-        Path(__file__).with_name("currents_events.yaml").read_text("utf-8")
-    )
+    loaded: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("currents_events.yaml").read_text("utf-8"))
     return loaded
 
 
@@ -213,9 +211,7 @@ def to_newest(event: Mapping[str, Any], selection: frozenset[str] | None) -> dic
     return _made(event, newest_name(event), selection)
 
 
-def _made(
-    event: Mapping[str, Any], name: str | None, selection: frozenset[str] | None
-) -> dict[str, Any] | Skipped:
+def _made(event: Mapping[str, Any], name: str | None, selection: frozenset[str] | None) -> dict[str, Any] | Skipped:
     if name is None:
         return Skipped(NAMELESS if event["event_type"] == CUSTOM_EVENT else UNKNOWN)
     if not selected(event["event_type"], selection):

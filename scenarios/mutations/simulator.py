@@ -8,6 +8,7 @@ from scenarios.mutants import Mutant
 
 _INGEST = "simulator.amplitude.ingest"
 _FEED = "simulator.braze.currents_feed"
+_ACT = "simulator.braze.profiles:Rules.act"
 
 
 def _never_over(original: Any) -> Any:
@@ -82,41 +83,22 @@ def _remembers_for_ever(original: Any) -> Any:
     return fresh
 
 
-def _halts_never(original: Any) -> Any:
-    def action(profile: Any, status: Any) -> Any:
-        found = original(profile, status)
-        return "retry" if found in ("halt", "halt_lossy") else found
+def _instead(found: str | None, instead: str) -> Any:
+    """An answer that would earn ``found`` (None: no answer at all) earns ``instead``."""
 
-    return action
+    def make(original: Any) -> Any:
+        def act(self: Any, status: Any) -> Any:
+            earned = original(self, status)
+            hit = status is None if found is None else earned == found
+            return instead if hit else earned
 
+        return act
 
-def _split_never(original: Any) -> Any:
-    def action(profile: Any, status: Any) -> Any:
-        found = original(profile, status)
-        return "retry" if found == "split" else found
-
-    return action
+    return make
 
 
-def _lost_is_taken(original: Any) -> Any:
-    return lambda profile, status: "deliver" if status is None else original(profile, status)
-
-
-def _one_by_one(original: Any) -> Any:
-    return lambda conn, tank, type_, now_ms: _at_once(original, conn, tank, type_, now_ms)
-
-
-def _at_once(_original: Any, conn: Any, _tank: Any, type_: str, now_ms: int) -> None:
-    from simulator import timekeeper
-
-    timekeeper.schedule(conn, now_ms, "currents.flush", f"currents.flush:{type_}", {"type": type_})
-
-
-def _no_wait(original: Any) -> Any:
-    def send(tank: Any, type_: str, now_ms: int, *, probe: bool = False) -> Any:
-        return original(tank, type_, now_ms + 300_000, probe=probe)
-
-    return send
+def _at_once(original: Any) -> Any:
+    return lambda queue, pending, oldest_ms, rules: 0 if pending else original(queue, pending, oldest_ms, rules)
 
 
 def _replays(original: Any) -> Any:
@@ -142,7 +124,7 @@ def _first_type_only(original: Any) -> Any:
 
 
 def _no_version(original: Any) -> Any:
-    return lambda tank, row: {k: v for k, v in original(tank, row).items() if k != "Braze-Currents-Version"}
+    return lambda tank, setup: {k: v for k, v in original(tank, setup).items() if k != "Braze-Currents-Version"}
 
 
 def _no_check(original: Any) -> Any:
@@ -156,17 +138,16 @@ def _no_size(original: Any) -> Any:
 MUTANTS = (
     Mutant("sim-no-takeover", ("CUR-007",), "a new user never takes a device's history over", "simulator.amplitude.storing:assign", _new_id_for_user),
     Mutant("sim-device-first", ("CUR-009",), "the device decides who somebody is", "simulator.amplitude.storing:assign", _device_first),
-    Mutant("sim-all-selected", ("CUR-045",), "the selection of events is ignored", f"{_FEED}:selected_types", _everything_selected),
+    Mutant("sim-all-selected", ("CUR-045",), "the selection of events is ignored", "simulator.braze.currents_emitting:selected_types", _everything_selected),
     Mutant("sim-no-throttle", ("CUR-053", "CUR-054"), "nobody is throttled", "simulator.amplitude.throttle:judge", _never_over),
     Mutant("sim-no-quota", ("CUR-055",), "there is no daily quota", "simulator.amplitude.throttle:judge", _without_quota),
     Mutant("sim-partial", ("CUR-057",), "a throttled request is stored in part", f"{_INGEST}:_throttled_answer", _stores_what_fits),
-    Mutant("sim-never-fails", ("CUR-060",), "Braze retries refused credentials like anything else", "simulator.braze.currents:action", _halts_never),
+    Mutant("sim-never-fails", ("CUR-060",), "Braze retries refused credentials like anything else", _ACT, _instead("halt", "retry")),
     Mutant("sim-one-test-event", ("CUR-080",), "Send Test Events sends one event", f"{_FEED}:event_types", _first_type_only),
-    Mutant("sim-no-version", ("CUR-081",), "the version header is missing", f"{_FEED}:_headers", _no_version),
-    Mutant("sim-no-wait", ("CUR-082",), "batches leave at once", f"{_FEED}:_send_batch", _no_wait),
-    Mutant("sim-at-once", ("CUR-082",), "queues are looked at at once and then forgotten", f"{_FEED}:_schedule_flush", _one_by_one),
-    Mutant("sim-no-split", ("CUR-083",), "a 400 is retried whole", "simulator.braze.currents:action", _split_never),
-    Mutant("sim-lost-is-taken", ("CUR-084",), "no answer counts as taken", "simulator.braze.currents:action", _lost_is_taken),
+    Mutant("sim-no-version", ("CUR-081",), "the version header is missing", "simulator.braze.currents_sending:headers", _no_version),
+    Mutant("sim-no-wait", ("CUR-082",), "batches leave at once", "simulator.braze.currents:due_ms", _at_once),
+    Mutant("sim-no-split", ("CUR-083",), "a 400 is retried whole", _ACT, _instead("split", "retry")),
+    Mutant("sim-lost-is-taken", ("CUR-084",), "no answer counts as taken", _ACT, _instead(None, "deliver")),
     Mutant("sim-replays", ("CUR-085",), "events from before the set-up are queued", f"{_FEED}:emit", _replays),
     Mutant("sim-silent-key", ("CUR-086",), "an unknown key is not echoed", "simulator.amplitude.answers:unknown_key", lambda original: lambda key: original("")),
     Mutant("sim-no-validation", ("CUR-087", "CUR-090"), "bad events are dropped quietly", f"{_INGEST}:check", _no_check),

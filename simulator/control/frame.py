@@ -67,9 +67,20 @@ def body_schema(name: str) -> dict[str, Any]:
     return {**contract("control"), "$ref": f"#/$defs/{name}"}
 
 
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# 5.0 is an integer to JSON Schema, and no use as a count.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
 @cache
-def _validator(name: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(body_schema(name))
+def _validator(name: str) -> Any:
+    return _Validator(body_schema(name))
 
 
 def check_body(name: str, body: Any) -> None:

@@ -1,0 +1,77 @@
+"""Schemathesis throws requests at every published route of the control and the Amplitude port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import CHECKS
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from simulator.serving import Lab
+
+NO_5XX = CHECKS.get_one("not_a_server_error")
+DOCUMENTED = [status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def ready(lab: Lab) -> Any:
+    return lab.create_tank({"id": "schema", "settings": {"clock.settle_ms": 0}})
+
+
+def operations(url: str) -> list[Any]:
+    document = requests.get(f"{url}/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=url)
+    return [each.ok() for each in schema.get_all_operations()]
+
+
+def _within_reason(body: dict[str, Any]) -> None:
+    """Feeds go to loopback only, and no test takes a million events or a thousand years."""
+    if isinstance(body.get("url"), str):
+        body["url"] = "http://127.0.0.1:9/feeds/currents"
+    if isinstance(body.get("events"), int) and body["events"] > 50:
+        body["events"] = 50
+    if "by" in body or "until" in body:
+        body.update({name: 1000 for name in ("by", "until") if isinstance(body.get(name), int)})
+    if body.get("mode") in ("real", "scaled"):
+        body["mode"] = "stepped"
+
+
+def throw(operation: Any, fixed: dict[str, str]) -> None:
+    @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=operation.as_strategy())
+    def run(case: Any) -> None:
+        for name, value in fixed.items():
+            if name in case.path_parameters:
+                case.path_parameters[name] = value
+        if isinstance(case.body, dict):
+            _within_reason(case.body)
+        answer = case.call(timeout=60)
+        case.validate_response(answer, checks=[NO_5XX, *DOCUMENTED])
+
+    run()
+
+
+def test_amplitude_port(ready: Any) -> None:
+    found = operations(ready["amplitude"]["url"])
+    assert {each.path for each in found} == {"/2/httpapi", "/batch"}
+    for operation in found:
+        throw(operation, {})
+
+
+def test_control_port(ready: Any) -> None:
+    found = operations(ready["control"]["url"])
+    assert len(found) > 35
+    for operation in found:
+        # Waiting is held for 25 s by design, and deleting the tank would leave nothing to throw at.
+        if operation.path.endswith("/clock/wait") or (operation.method == "delete" and operation.path == "/tanks/{tank_id}"):
+            continue
+        throw(operation, {"tank_id": "schema"})
