@@ -67,11 +67,11 @@ def filled(value: Any, now_s: int, number: int | None = None) -> Any:
         match = re.fullmatch(r"\$now([+-]\d+)?", value)
         if match:
             return now_s + int(match.group(1) or 0)
-        if number is not None:
-            return value.replace("{n}", str(number))
         long = re.fullmatch(r"\$text:(.):(\d+)", value)
         if long:
             return long.group(1) * int(long.group(2))
+        if number is not None:
+            return value.replace("{n}", str(number))
     return value
 
 
