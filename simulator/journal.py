@@ -78,10 +78,10 @@ def record(tank: Tank, conn: Connection, entry: Entry) -> int:
             "path": entry.path,
             "query": mask(entry.query.encode(), secrets).decode("utf-8", "replace"),
             "request_headers": _headers(entry.request_headers, secrets),
-            "request_body": _cut(mask(entry.request_body, secrets), limit),
+            "request_body": _kept(entry.request_body, secrets, limit),
             "status": entry.status,
             "response_headers": _headers(entry.response_headers, secrets),
-            "response_body": _cut(mask(entry.response_body, secrets), limit),
+            "response_body": _kept(entry.response_body, secrets, limit),
             "latency_us": entry.latency_us,
             "tank_ms": entry.tank_ms,
             "real_ms": clock.real_ms() + entry.busy_ms if entry.reached else 0,
@@ -126,10 +126,12 @@ def _headers(headers: Mapping[str, str], secrets: Sequence[bytes]) -> str:
     return orjson.dumps(shown).decode()
 
 
-def _cut(body: bytes, limit: int) -> bytes:
+def _kept(body: bytes, secrets: Sequence[bytes], limit: int) -> bytes:
+    """The body as noted: masked, and cut at ``limit`` bytes. No secret is longer than what is looked at beyond it."""
+    masked = mask(body[: limit + 256], secrets)
     if len(body) <= limit:
-        return body
-    return body[:limit] + b"\xe2\x80\xa6 [cut: %d bytes in all]" % len(body)
+        return masked
+    return masked[:limit] + b"\xe2\x80\xa6 [cut: %d bytes in all]" % len(body)
 
 
 def _shown(tank: Tank, row: Any) -> dict[str, Any]:

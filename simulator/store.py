@@ -182,6 +182,9 @@ def _file_pragmas(raw: sqlite3.Connection, _record: object) -> None:
     # lose the last transactions, never consistency).
     raw.execute("PRAGMA journal_mode = WAL")
     raw.execute("PRAGMA synchronous = NORMAL")
+    # Checkpoints are rarer and larger than by default (1,000 pages): ingest writes some hundred pages at a time.
+    raw.execute("PRAGMA wal_autocheckpoint = 8000")
+    raw.execute("PRAGMA cache_size = -65536")
     raw.execute("PRAGMA temp_store = MEMORY")
 
 

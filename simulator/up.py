@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -103,6 +104,13 @@ def _server(app: Any, host: str, port: int) -> Server:
     )
 
 
+def tune_memory() -> None:
+    """Spare the garbage collector: what is loaded by now stays, and uploads make no cycles worth a search each."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+
+
 async def _until_answering(host: str, port: int) -> None:
     for _ in range(600):
         try:
@@ -131,6 +139,7 @@ def _end_with_parent(lifeline: Any) -> None:
 
 async def _serve_platforms(state: Path, host: str, taken: Mapping[str, int]) -> None:
     tanks = Tanks(state)
+    tune_memory()
     servers = [_server(Adapter(app), host, taken[name]) for name, app in platform_apps(tanks).items()]
     await asyncio.gather(*(server.serve() for server in servers))
 

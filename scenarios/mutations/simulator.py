@@ -70,15 +70,15 @@ def _everything_selected(_original: Any) -> Any:
 
 
 def _forgets_duplicates(original: Any) -> Any:
-    def fresh(conn: Any, tank: Any, events: Any, devices: Any, insert_ids: Any, now_ms: int) -> Any:
+    def fresh(conn: Any, tank: Any, events: Any, devices: Any, insert_ids: Any, keys: Any, now_ms: int) -> Any:
         return list(range(len(events)))
 
     return fresh
 
 
 def _remembers_for_ever(original: Any) -> Any:
-    def fresh(conn: Any, tank: Any, events: Any, devices: Any, insert_ids: Any, now_ms: int) -> Any:
-        return original(conn, tank, events, devices, insert_ids, 0)
+    def fresh(conn: Any, tank: Any, events: Any, devices: Any, insert_ids: Any, keys: Any, now_ms: int) -> Any:
+        return original(conn, tank, events, devices, insert_ids, keys, 0)
 
     return fresh
 

@@ -6,6 +6,7 @@ throttling and quotas, acceptance. Source: Amplitude docs, HTTP V2 API; Batch Ev
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,13 +38,7 @@ def handle(call: Call) -> Answer:
         return refused
     kind = "batch" if route == BATCH else "http_v2"
     settings = tank.settings
-    rules = Rules(
-        upload.min_id_length,
-        settings["amplitude.short_ids"],
-        settings["amplitude.long_ids"],
-        settings[f"amplitude.{kind}.index_lists"],
-    )
-    events, problem = check(upload.events, rules)
+    events, problem = check(upload.events, Rules.of(settings, kind, upload.min_id_length))
     if problem is not None:
         _note(conn, problem.events, upload.events, now_ms, final=True)
         return _refused(problem, source)
@@ -124,14 +119,11 @@ class _Usage:
         self.indexes: dict[throttle.Key, list[int]] = {}
         for kind in limits.kinds():
             field = f"{kind}_id"
+            found: defaultdict[str, list[int]] = defaultdict(list)
             for index, event in enumerate(events):
-                value = event.get(field)
-                if value is not None:
-                    mine = self.indexes.get((kind, value))
-                    if mine is None:
-                        self.indexes[(kind, value)] = [index]
-                    else:
-                        mine.append(index)
+                if field in event:
+                    found[event[field]].append(index)
+            self.indexes.update({(kind, value): mine for value, mine in found.items()})
         self.uses = _read_uses(conn, [*self.indexes, _PROJECT])
         starter = tank.settings["amplitude.plan"] == "starter"
         self.project_eps = 1000 if starter else int(tank.settings["amplitude.project_eps"])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 
 import orjson
 from sqlalchemy import Connection, bindparam, func, literal_column, select
@@ -25,6 +26,7 @@ _EVENT_COLUMNS = (
     "event_type",
     "time_ms",
     "insert_id",
+    "insert_key",
     "received_ms",
     "route",
     "event",
@@ -52,55 +54,48 @@ def store(
     conn: Connection, tank: Tank, events: Sequence[dict[str, Any]], route: str, now_ms: int, remote_addr: str
 ) -> Stored:
     """Store checked events, in order. Source: Amplitude docs, HTTP V2 API, Event deduplication; Track unique users."""
-    devices = [_device_id(tank, event) for event in events]
+    devices = [event.get("device_id") or _derived(tank, event) for event in events]
     insert_ids = _insert_ids(conn, tank, events)
-    fresh = _fresh(conn, tank, events, devices, insert_ids, now_ms)
+    keys = [crc32(each.encode()) for each in insert_ids]
+    fresh = _fresh(conn, tank, events, devices, insert_ids, keys, now_ms)
     if len(fresh) < len(events):
         kept = set(fresh)
         lost = [(insert_ids[i], now_ms) for i in range(len(events)) if i not in kept]
         insert_rows(conn, tables.duplicates, ("insert_id", "received_ms"), lost)
-    people = _load(conn, {devices[i] for i in fresh}, {e["user_id"] for e in events if "user_id" in e})
+    users = [event.get("user_id") for event in events]
+    people = _load(conn, set(devices), {user for user in users if user is not None})
     last = _counter(conn, "amplitude_id", FIRST_ID)
     ids = numbers(last, tank.seed)
-    owners = [assign(people, devices[i], events[i].get("user_id"), ids) for i in fresh]
+    owners = [assign(people, devices[i], users[i], ids) for i in fresh]
     _save(conn, people, last, now_ms)
     shown = _user_properties(conn, tank, [events[i] for i in fresh], owners, now_ms)
     rows = []
-    for position, i in enumerate(fresh):
+    for i, owner, properties in zip(fresh, owners, shown, strict=True):
         event = events[i]
-        if event["event_type"] == "$groupidentify":
+        event_type = event["event_type"]
+        if event_type == "$groupidentify":
             _group_properties(conn, event)
             continue
-        if event["event_type"] == "$identify":
+        if event_type == "$identify":
             continue
         if event.get("ip") == "$remote":
             event = {**event, "ip": remote_addr}
-        rows.append(
-            (
-                owners[position],
-                event.get("user_id"),
-                devices[i],
-                event["event_type"],
-                event.get("time", now_ms),
-                insert_ids[i],
-                now_ms,
-                route,
-                orjson.dumps(event).decode(),
-                shown[position],
-            )
-        )
+        at = event.get("time", now_ms)
+        text = orjson.dumps(event).decode()
+        row = (owner, users[i], devices[i], event_type, at, insert_ids[i], keys[i], now_ms, route, text, properties)
+        rows.append(row)
     insert_rows(conn, tables.events, _EVENT_COLUMNS, rows)
     return Stored(len(rows), len(events) - len(fresh), len(people.merges))
 
 
-def _device_id(tank: Tank, event: dict[str, Any]) -> str:
-    device: str | None = event.get("device_id")
-    return device if device is not None else derived_device_id(f"{tank.id}:{tank.seed}", event["user_id"])
+def _derived(tank: Tank, event: dict[str, Any]) -> str:
+    return derived_device_id(f"{tank.id}:{tank.seed}", event["user_id"])
 
 
 def _insert_ids(conn: Connection, tank: Tank, events: Sequence[dict[str, Any]]) -> list[str]:
-    if all("insert_id" in event for event in events):
-        return [event["insert_id"] for event in events]
+    given: list[Any] = [event.get("insert_id") for event in events]
+    if None not in given:
+        return given
     count = _counter(conn, "assigned_insert_ids", 0)
     random = tank.rng("insert_id", count)
     found = [
@@ -117,14 +112,18 @@ def _fresh(
     events: Sequence[dict[str, Any]],
     devices: Sequence[str],
     insert_ids: Sequence[str],
+    keys: Sequence[int],
     now_ms: int,
 ) -> list[int]:
     """Indexes of the events that are no duplicates, within the request and of the last days."""
     since = now_ms - round(float(tank.settings["amplitude.dedupe_days"]) * DAY_MS)
-    query = _many(tables.events.c.insert_id, (tables.events.c.insert_id, tables.events.c.device_id), insert_ids).where(
-        tables.events.c.received_ms > bindparam("since")
-    )
-    seen = {(row[0], row[1]) for row in conn.execute(query, {"since": since})}
+    table = tables.events
+    query = _many(table.c.insert_key, (table.c.insert_id, table.c.device_id), keys)
+    wanted = set(insert_ids)
+    found = conn.execute(query.where(table.c.received_ms > bindparam("since")), {"since": since})
+    seen = {(row[0], row[1]) for row in found if row[0] in wanted}
+    if not seen and len(wanted) == len(events) and not any("event_id" in event for event in events):
+        return list(range(len(events)))
     anywhere = {insert_id for insert_id, _ in seen}
     counters = _known_event_ids(conn, tank, events, devices, since)
     new_counters = []

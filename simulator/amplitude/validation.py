@@ -13,6 +13,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from simulator.amplitude.fields import cut, depth, groups, languages, plan
 from simulator.openapi import contract
 
 INVALID_IDS = frozenset(
@@ -34,11 +35,18 @@ INVALID_IDS = frozenset(
         "-1",
     }
 )
+RESERVED_TYPES = frozenset(
+    {
+        "[Amplitude] Start Session",
+        "[Amplitude] End Session",
+        "[Amplitude] Revenue",
+        "[Amplitude] Revenue (Verified)",
+        "[Amplitude] Revenue (Unverified)",
+        "[Amplitude] Merged User",
+    }
+)
 MAX_TEXT = 1024
 MAX_DEPTH = 40
-MAX_GROUP_TYPES = 5
-MAX_GROUP_VALUES = 10
-_NESTED = ("event_properties", "user_properties", "group_properties")
 
 MISSING = "Request missing required field"
 INVALID = "Invalid field values on some events"
@@ -54,6 +62,30 @@ class Rules:
     short_ids: str = "refuse"
     long_ids: str = "refuse"
     index_lists: str = "all"
+    any_case_ids: bool = True
+    numeric_ids: str = "text"
+    missing_ids: str = "both"
+    unknown_fields: str = "ignore"
+    deep_objects: str = "refuse"
+    reserved_types: str = "accept"
+    language_names: bool = True
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], kind: str, min_id_length: int) -> Rules:
+        """The rules of a tank's settings for one route, ``kind`` being ``http_v2`` or ``batch``."""
+        return cls(
+            min_id_length,
+            settings["amplitude.short_ids"],
+            settings["amplitude.long_ids"],
+            settings[f"amplitude.{kind}.index_lists"],
+            settings["amplitude.invalid_ids_any_case"],
+            settings["amplitude.numeric_ids"],
+            settings["amplitude.missing_ids_named"],
+            settings["amplitude.unknown_fields"],
+            settings["amplitude.deep_objects"],
+            settings["amplitude.reserved_event_types"],
+            settings["amplitude.language_names"],
+        )
 
 
 @dataclass(frozen=True)
@@ -116,20 +148,50 @@ def check(events: list[Any], rules: Rules) -> tuple[list[dict[str, Any]], Proble
         if isinstance(found, Problem):
             return [], found
         checked = found
-    ids: set[str] = {event["user_id"] for event in checked if "user_id" in event}
-    ids.update(event["device_id"] for event in checked if "device_id" in event)
-    bad = {each for each in ids if each.lower() in INVALID_IDS or (len(each) > MAX_TEXT and rules.long_ids == "refuse")}
-    if bad:
-        return [], _where(checked, bad).problem(INVALID, "events_with_invalid_fields", rules.index_lists)
-    short = {each for each in ids if len(each) < rules.min_id_length}
-    if short:
-        if rules.short_ids == "refuse":
-            faulty = _where(checked, short)
-            return [], faulty.problem(SHORT, "events_with_invalid_id_lengths", rules.index_lists)
-        return _remove(checked, short, rules)
-    if any(len(each) > MAX_TEXT for each in ids):
-        checked = [_cut_ids(event) for event in checked]
+    refused = _refused_ids(checked, rules)
+    if refused is not None:
+        return [], refused
+    if rules.short_ids != "refuse":
+        checked, refused = _without_short_ids(checked, rules)
+        if refused is not None:
+            return [], refused
+    for event in checked:
+        if "language" in event or "revenue" in event:
+            _adjust(event, rules)
     return checked, None
+
+
+def _refused_ids(events: list[dict[str, Any]], rules: Rules) -> Problem | None:
+    # Sets first: the ids of a good upload are looked at once each, and no event is.
+    ids: set[str] = {event["user_id"] for event in events if "user_id" in event}
+    ids.update(event["device_id"] for event in events if "device_id" in event)
+    bad = {
+        each
+        for each in ids
+        if (each.lower() if rules.any_case_ids else each) in INVALID_IDS
+        or (len(each) > MAX_TEXT and rules.long_ids == "refuse")
+    }
+    if bad:
+        return _where(events, bad).problem(INVALID, "events_with_invalid_fields", rules.index_lists)
+    if rules.reserved_types == "refuse" and any(event["event_type"] in RESERVED_TYPES for event in events):
+        faulty = _Faulty({"event_type": [i for i, each in enumerate(events) if each["event_type"] in RESERVED_TYPES]})
+        return faulty.problem(INVALID, "events_with_invalid_fields", rules.index_lists)
+    short = {each for each in ids if len(each) < rules.min_id_length}
+    if short and rules.short_ids == "refuse":
+        return _where(events, short).problem(SHORT, "events_with_invalid_id_lengths", rules.index_lists)
+    if rules.long_ids != "refuse" and any(len(each) > MAX_TEXT for each in ids):
+        for event in events:
+            event.update({name: event[name][:MAX_TEXT] for name in ("user_id", "device_id") if name in event})
+    return None
+
+
+def _adjust(event: dict[str, Any], rules: Rules) -> None:
+    """Language tags become names; price times quantity wins over a revenue sent beside them."""
+    if rules.language_names and "language" in event:
+        tag = event["language"].replace("_", "-").partition("-")[0].lower()
+        event["language"] = languages().get(tag, event["language"])
+    if "revenue" in event and "price" in event and "quantity" in event:
+        event["revenue"] = event["price"] * event["quantity"]
 
 
 def _where(events: list[dict[str, Any]], values: set[Any]) -> _Faulty:
@@ -141,23 +203,20 @@ def _where(events: list[dict[str, Any]], values: set[Any]) -> _Faulty:
     return faulty
 
 
-def _remove(events: list[dict[str, Any]], short: set[Any], rules: Rules) -> tuple[list[dict[str, Any]], Problem | None]:
+def _without_short_ids(events: list[dict[str, Any]], rules: Rules) -> tuple[list[dict[str, Any]], Problem | None]:
+    """The reading of the document: a short id is removed; refused are only events left without any."""
     faulty = _Faulty()
     kept = []
     for index, event in enumerate(events):
-        left = {k: v for k, v in event.items() if not (k in ("user_id", "device_id") and v in short)}
+        short = [n for n in ("user_id", "device_id") if n in event and len(event[n]) < rules.min_id_length]
+        left = {name: value for name, value in event.items() if name not in short}
         if "user_id" not in left and "device_id" not in left:
-            for name in ("user_id", "device_id"):
-                if name in event:
-                    faulty.note(name, index)
+            for name in short:
+                faulty.note(name, index)
         kept.append(left)
     if faulty.fields:
         return [], faulty.problem(SHORT, "events_with_invalid_id_lengths", rules.index_lists)
     return kept, None
-
-
-def _cut_ids(event: dict[str, Any]) -> dict[str, Any]:
-    return {k: v[:MAX_TEXT] if k in ("user_id", "device_id") else v for k, v in event.items()}
 
 
 def _one_by_one(events: list[dict[str, Any]], rules: Rules) -> list[dict[str, Any]] | Problem:
@@ -168,7 +227,7 @@ def _one_by_one(events: list[dict[str, Any]], rules: Rules) -> list[dict[str, An
         if plain.is_valid(event):
             checked.append(event)
             continue
-        checked.append(_check_one(index, event, missing, invalid))
+        checked.append(_check_one(index, event, missing, invalid, rules))
     if missing.fields:
         return missing.problem(MISSING, "events_with_missing_fields", rules.index_lists)
     if invalid.fields:
@@ -176,64 +235,38 @@ def _one_by_one(events: list[dict[str, Any]], rules: Rules) -> list[dict[str, An
     return checked
 
 
-def _check_one(index: int, event: Mapping[str, Any], missing: _Faulty, invalid: _Faulty) -> dict[str, Any]:
+def _check_one(
+    index: int, event: Mapping[str, Any], missing: _Faulty, invalid: _Faulty, rules: Rules
+) -> dict[str, Any]:
     # A null is read as an absent member; members Amplitude does not know are ignored.
-    given = {name: value for name, value in event.items() if value is not None and name in _fields()}
+    fields = _fields()
+    given = {name: value for name, value in event.items() if value is not None and name in fields}
+    if rules.unknown_fields == "refuse":
+        for name in event.keys() - fields.keys():
+            invalid.note(name, index)
     if given.get("event_type", "") == "":
         missing.note("event_type", index)
     if "user_id" not in given and "device_id" not in given:
-        missing.note("user_id", index)
-        missing.note("device_id", index)
+        for name in ("user_id", "device_id") if rules.missing_ids == "both" else ("device_id",):
+            missing.note(name, index)
     kept: dict[str, Any] = {}
     for name, value in given.items():
-        if not _fields()[name].is_valid(value) or (name in _NESTED and _depth(value) > MAX_DEPTH):
+        if not _fits(name, value, rules):
             invalid.note(name, index)
         elif name in ("user_id", "device_id"):
-            kept[name] = str(value)
+            kept[name] = value if isinstance(value, str) else str(int(value))
         elif name == "groups":
-            kept[name] = _groups(value)
-        else:
-            kept[name] = truncated(value)
+            kept[name] = groups(value)
+        elif name == "plan":
+            kept[name] = plan(value)
+        elif name != "group_properties" or event.get("event_type") == "$groupidentify":
+            kept[name] = cut(value, MAX_TEXT, MAX_DEPTH)
     return kept
 
 
-def _groups(groups: Mapping[str, Any]) -> dict[str, Any]:
-    """At most 5 group types and 10 values in all; the surplus is dropped without a word."""
-    kept: dict[str, Any] = {}
-    left = MAX_GROUP_VALUES
-    for kind, value in list(groups.items())[:MAX_GROUP_TYPES]:
-        if left <= 0:
-            break
-        if isinstance(value, list):
-            kept[kind] = value[:left]
-            left -= len(kept[kind])
-        else:
-            kept[kind] = value
-            left -= 1
-    return kept
-
-
-def _depth(value: Any) -> int:
-    """Levels of objects and lists, counted without recursion."""
-    depth = 0
-    level = [value]
-    while level:
-        nested = [each for each in level if isinstance(each, dict | list)]
-        if not nested:
-            return depth
-        depth += 1
-        if depth > MAX_DEPTH + 1:
-            return depth
-        level = [inner for each in nested for inner in (each.values() if isinstance(each, dict) else each)]
-    return depth
-
-
-def truncated(value: Any) -> Any:
-    """Every string in ``value`` cut to 1,024 characters; the depth has been checked."""
-    if isinstance(value, str):
-        return value[:MAX_TEXT] if len(value) > MAX_TEXT else value
-    if isinstance(value, list):
-        return [truncated(each) for each in value]
-    if isinstance(value, dict):
-        return {name: truncated(each) for name, each in value.items()}
-    return value
+def _fits(name: str, value: Any, rules: Rules) -> bool:
+    if not _fields()[name].is_valid(value):
+        return False
+    if name in ("user_id", "device_id"):
+        return isinstance(value, str) or rules.numeric_ids == "text"
+    return rules.deep_objects != "refuse" or not isinstance(value, dict | list) or depth(value, MAX_DEPTH) <= MAX_DEPTH
