@@ -21,7 +21,9 @@ ORDER = (
     "$remove",
 )
 MAX_APPENDED = 10_000
-"""Characters that an appended array may reach in all."""
+"""Characters that an array may reach in all by appending."""
+MAX_INITIAL = 1024
+"""Characters that an array may hold in all when it is first given."""
 
 
 def apply(current: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def apply(current: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     """
     operations = {name: given[name] for name in ORDER if name in given}
     if not operations:
-        return {**current, **given}
+        return {**current, **{key: _initial(value) for key, value in given.items()}}
     result = dict(current)
     if "$clearAll" in operations:
         result = {}
@@ -51,9 +53,9 @@ def _one(result: dict[str, Any], operation: str, key: str, value: Any) -> None:
     if operation == "$unset":
         result.pop(key, None)
     elif operation == "$set":
-        result[key] = value
+        result[key] = _initial(value)
     elif operation == "$setOnce":
-        result.setdefault(key, value)
+        result.setdefault(key, _initial(value))
     elif operation == "$add":
         amount, base = _number(value), _number(result.get(key, 0))
         if amount is not None and base is not None:
@@ -68,6 +70,7 @@ def _list(result: dict[str, Any], operation: str, key: str, values: list[Any]) -
             held = result[key] if isinstance(result[key], list) else [result[key]]
             result[key] = [each for each in held if each not in values]
         return
+    known = key in result
     held = result.get(key, [])
     held = list(held) if isinstance(held, list) else [held]
     if operation in ("$preInsert", "$postInsert"):
@@ -77,9 +80,29 @@ def _list(result: dict[str, Any], operation: str, key: str, values: list[Any]) -
                 fresh.append(each)
         values = fresh
     joined = values + held if operation in ("$prepend", "$preInsert") else held + values
-    while joined and sum(len(str(each)) for each in joined) > MAX_APPENDED:
-        joined.pop()
-    result[key] = joined
+    result[key] = _fitting(joined, MAX_APPENDED if known else MAX_INITIAL)
+
+
+def _initial(value: Any) -> Any:
+    return _fitting(value, MAX_INITIAL) if isinstance(value, list) else value
+
+
+def _fitting(values: list[Any], most: int) -> list[Any]:
+    """The leading values whose texts fit into ``most`` characters together."""
+    total = 0
+    for position, each in enumerate(values):
+        total += len(each) if isinstance(each, str) else len(str(each))
+        if total > most:
+            return values[:position]
+    return values
+
+
+def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of two Amplitude IDs that became one: values of the newer id overwrite the older one's.
+
+    Source: Amplitude docs, Track unique users, Merged users.
+    """
+    return {**older, **newer}
 
 
 def _number(value: Any) -> int | float | None:
