@@ -59,7 +59,7 @@ def _matching(where: Mapping[str, Any], items: list[dict[str, Any]]) -> list[dic
             found = find(item, path)
             if missing(found) and "event" in item:
                 found = find(item["event"], path)
-            if missing(found) or not same(wanted, found):
+            if missing(found) or not holds(wanted, found):
                 return False
         return True
 
@@ -180,7 +180,7 @@ def requests(spec: Mapping[str, Any], view: View) -> list[Failure]:
         ]
         headers = {name.lower(): value for name, value in entry["request_headers"].items()}
         for name, value in each_spec.get("headers", {}).items():
-            if headers.get(name.lower()) != value:
+            if not holds(value, headers.get(name.lower())):
                 failures.append(Failure(f"{text}: header {name}", value, headers.get(name.lower())))
         events = body.get("events") if isinstance(body, Mapping) else None
         most = spec.get("events_per_request", {}).get("at_most")
