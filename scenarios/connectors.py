@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import signal
@@ -38,12 +39,25 @@ class Connector(Protocol):
         """Stop it: ``kill`` at once, or ``term`` with 10 s of grace."""
 
 
+_next_port = itertools.count()
+
+
 def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that is free now.
+
+    It lies below the ports that systems give to outgoing connections, and each process tries its own hundred of them
+    in turn, so that nobody takes it before the connector does.
+    """
+    base = 20_000 + os.getpid() % 120 * 100
+    for _ in range(200):
+        port = base + next(_next_port) % 100
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise NeverReady(f"no free port from {base} to {base + 99}: end what listens there")
 
 
 def healthy(url: str) -> dict[str, Any] | None:
@@ -67,6 +81,8 @@ def _await_ready(url: str, alive: Any) -> None:
         if passed(until) or not alive():
             raise NeverReady(f"the connector did not answer GET {url}/healthz within {READY_S:g} s")
         short_pause()
+    if not alive():
+        raise NeverReady(f"the connector has ended; somebody else answers at {url}")
 
 
 class Reference:

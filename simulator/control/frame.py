@@ -72,7 +72,7 @@ def _is_integer(_checker: object, value: object) -> bool:
 
 
 # 5.0 is an integer to JSON Schema, and no use as a count.
-_Validator = jsonschema.validators.extend(
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )

@@ -15,9 +15,11 @@ def test_the_documented_sequence() -> None:
     people, ids = People(), iter(["four", "six", "seven", "eight", "nine"])
     sequence = [
         ("G", None, "four"), ("G", "John", "four"), ("R", "Jane", "six"), ("R", None, "six"), ("R", "Mary", "seven"),
-        ("R", None, "seven"), ("Y", "David", "eight"), ("Z", None, "nine"), ("Z", "David", "eight"), ("Z", None, "eight"),
+        ("R", None, "seven"), ("Y", "David", "eight"), ("Z", None, "nine"), ("Z", "David", "eight"),
+        ("Z", None, "eight"),
     ]  # fmt: skip
-    assert [assign(people, d, u, ids) for d, u, _ in sequence] == [expected for _, _, expected in sequence]  # type: ignore[arg-type]
+    found = [assign(people, device, user, ids) for device, user, _ in sequence]  # type: ignore[arg-type]
+    assert found == [expected for _, _, expected in sequence]
     assert people.merges == [("nine", "eight")]
 
 
