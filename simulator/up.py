@@ -128,7 +128,12 @@ def worker(state: str, host: str, taken: Mapping[str, int], lifeline: Any) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    asyncio.run(_serve_platforms(Path(state), host, taken))
+    try:
+        asyncio.run(_serve_platforms(Path(state), host, taken))
+    except RuntimeError as error:
+        # Granian raises this when somebody else has taken a port meanwhile; the parent tries again.
+        print(f"wavetank: a platform port cannot be bound: {str(error).splitlines()[0]}", file=sys.stderr)
+        os._exit(2)
 
 
 def _end_with_parent(lifeline: Any) -> None:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import HealthCheck, settings
 
 from simulator.serving import Lab, serve
 
 os.environ.pop("WAVETANK_CLOCK_URL", None)
+# The same examples every time, and no verdict about the machine's speed.
+settings.register_profile("steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 
 class TankUnderTest:
