@@ -72,7 +72,17 @@ class _Wait:
 
     until_ms: int
     order: int
-    released: bool = False
+    released_ms: int | None = None
+    """When it was let go, in real ms: its connector is at work since then."""
+
+    @property
+    def released(self) -> bool:
+        return self.released_ms is not None
+
+    def release(self) -> None:
+        """Let the connector go."""
+        if self.released_ms is None:
+            self.released_ms = clocks.real_ms()
 
 
 @dataclass(frozen=True)
@@ -119,11 +129,11 @@ class Timekeeper:
             while not self._stopped:
                 state = self.tank.meta().clock
                 if state.now_ms() >= until_ms:
-                    mine.released = True
+                    mine.release()
                     return True
                 left = (deadline - clocks.real_us()) / 1_000_000
                 if left <= 0 or self._waits.get(name) is not mine:
-                    mine.released = True
+                    mine.release()
                     return False
                 self._changed.wait(min(left, max(0.001, state.real_delay_s(until_ms)), 5.0))
         return False
@@ -152,8 +162,9 @@ class Timekeeper:
             if not self._waits:
                 return settled
             for wait in self._waits.values():
-                if wait.released:
-                    if idle_ms < settings["clock.busy_ms"]:
+                if wait.released_ms is not None:
+                    # It may have been let go long after the last traffic: it has to have its time.
+                    if min(idle_ms, clocks.real_ms() - wait.released_ms) < settings["clock.busy_ms"]:
                         return False
                 elif wait.order < self.tank.fed_order and not settled:
                     return False
@@ -228,7 +239,7 @@ class Timekeeper:
         with self._changed:
             for wait in self._waits.values():
                 if wait.until_ms <= at:
-                    wait.released = True
+                    wait.release()
             self._changed.notify_all()
 
     def _due(self, now_ms: int) -> list[Any]:
