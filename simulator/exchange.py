@@ -128,7 +128,10 @@ class Route:
     request_schema: str | None = None
     request_type: str = "application/json"
     responses: Mapping[int, str] = field(default_factory=dict)
-    security: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    """Names of query parameters (or form fields) it reads."""
+    produces: tuple[str, ...] = ("application/json",)
+    """Content types of its answers."""
 
 
 FaultAnswer = Callable[[faults.Fault, Request], Answer]
@@ -190,6 +193,8 @@ def _published(frame: Platform) -> dict[str, Any]:
                 {status: (text, {}) for status, text in route.responses.items()},
                 None if route.request_schema is None else openapi.contract(route.request_schema),
                 route.request_type,
+                {name: {"type": "string"} for name in route.query},
+                produces=route.produces,
             )
             for route in frame.routes
             if route.handle is not None

@@ -27,6 +27,7 @@ class Operation:
     query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     path_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     needs_body: bool = True
+    produces: tuple[str, ...] = ("application/json",)
 
 
 @cache
@@ -80,7 +81,8 @@ def document(title: str, operations: Iterable[Operation], absent: Iterable[str] 
             "summary": each.name,
             "operationId": f"{each.method.lower()}{re.sub('[^A-Za-z0-9]+', '_', path)}",
             "responses": {
-                str(status): _response(text, schema) for status, (text, schema) in sorted(each.responses.items())
+                str(status): _response(text, schema, each.produces)
+                for status, (text, schema) in sorted(each.responses.items())
             },
         }
         if parameters:
@@ -99,7 +101,7 @@ def document(title: str, operations: Iterable[Operation], absent: Iterable[str] 
     }
 
 
-def _response(text: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+def _response(text: str, schema: Mapping[str, Any] | None, produces: Iterable[str]) -> dict[str, Any]:
     if schema is None:
         return {"description": text}
-    return {"description": text, "content": {"application/json": {"schema": _inlined(schema)}}}
+    return {"description": text, "content": {kind: {"schema": _inlined(schema)} for kind in produces}}

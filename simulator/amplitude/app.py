@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from functools import partial
 
 import flask
 
 from simulator import faults
-from simulator.amplitude import answers, ingest, uploads
+from simulator.amplitude import answers, export, identify, ingest, people, uploads, usermap
+from simulator.amplitude.callers import at_home, find_by_form, find_by_key_pair, find_by_secret
 from simulator.exchange import Answer, Found, Reason, Request, Route, make_app
 from simulator.tank import Region, Tanks
 
@@ -21,21 +20,13 @@ _UPLOAD_RESPONSES = {
 }
 _ABSENT = (
     ("POST", "/httpapi", "HTTP API (deprecated)", "Amplitude docs, HTTP API (Deprecated)", "form"),
-    ("POST", "/identify", "Identify", "Amplitude docs, Identify API", "form"),
-    ("POST", "/groupidentify", "Group Identify", "Amplitude docs, Group Identify API", "form"),
-    ("POST", "/usermap", "User Mapping", "Amplitude docs, User Mapping (Aliasing) API", "form"),
     ("POST", "/attribution", "Attribution", "Amplitude docs, Attribution API", "form"),
-    ("GET", "/v1/userprofile", "User Profile", "Amplitude docs, User Profile API", "secret"),
     ("GET", "/api/3/cohorts", "Behavioral cohorts: list", "Amplitude docs, Behavioral Cohorts API", "basic"),
     ("GET", "/api/5/cohorts/request/<cohort_id>", "Behavioral cohorts: request", "Amplitude docs, Behavioral Cohorts API", "basic"),
     ("GET", "/api/5/cohorts/request-status/<request_id>", "Behavioral cohorts: status", "Amplitude docs, Behavioral Cohorts API", "basic"),
     ("GET", "/api/5/cohorts/request/<request_id>/file", "Behavioral cohorts: file", "Amplitude docs, Behavioral Cohorts API", "basic"),
     ("POST", "/api/3/cohorts/upload", "Behavioral cohorts: upload", "Amplitude docs, Behavioral Cohorts API", "basic"),
     ("POST", "/api/3/cohorts/membership", "Behavioral cohorts: membership", "Amplitude docs, Behavioral Cohorts API", "basic"),
-    ("GET", "/api/2/export", "Export", "Amplitude docs, Export API", "basic"),
-    ("GET", "/api/2/usermap", "User Mapping: read", "Amplitude docs, User Mapping (Aliasing) API", "basic"),
-    ("GET", "/api/2/usersearch", "User search", "Amplitude docs, Dashboard REST API", "basic"),
-    ("GET", "/api/2/useractivity", "User activity", "Amplitude docs, Dashboard REST API", "basic"),
     ("GET", "/api/2/events/segmentation", "Event segmentation", "Amplitude docs, Dashboard REST API", "basic"),
     ("GET", "/api/2/events/list", "Events list", "Amplitude docs, Dashboard REST API", "basic"),
     ("POST", "/api/2/deletions/users", "User privacy: delete", "Amplitude docs, User Privacy API", "basic"),
@@ -67,7 +58,8 @@ def create_app(tanks: Tanks, region: Region) -> flask.Flask:
             (ingest.BATCH, "Batch event upload", answers.BATCH),
         )
     ]
-    finders = {"form": _find_form, "basic": _find_basic, "secret": _find_secret}
+    routes += _others(region)
+    finders = {"form": find_by_form, "basic": find_by_key_pair, "secret": find_by_secret}
     routes += [
         Route(method, path, name, None, partial(finders[by], region=region), _unknown_caller, document)
         for method, path, name, document, by in _ABSENT
@@ -76,39 +68,51 @@ def create_app(tanks: Tanks, region: Region) -> flask.Flask:
     return make_app("amplitude", tanks, routes, partial(_not_found, known), _fault_answer)
 
 
-def _at_home(tanks: Tanks, credential: str, value: str | None, region: Region, detail: object = None) -> Found:
-    if not value:
-        return Found(None, detail)
-    tank, revoked = tanks.find(credential, value)
-    if tank is None:
-        return Found(None, detail)
-    if revoked or tank.region != region:
-        return Found(None, detail, owner=tank)
-    return Found(tank, detail)
+def _others(region: Region) -> list[Route]:
+    """Everything simulated beside uploads; the User Profile API is not offered in Europe."""
+    form, pair = partial(find_by_form, region=region), partial(find_by_key_pair, region=region)
+    plain = {200: "success", 400: "nothing was applied", 429: "throttled"}
+    listed = {200: "found", 400: "the request does not fit", 403: "wrong key pair", 429: "too many requests"}
+    mapped = {**plain, 413: "too many mappings"}
+    identified = {**plain, 414: "the URL is too long"}
+    text, envelope = ("text/html",), ("application/json", "text/html")
+    identification = ("api_key", "identification", "options")
+    found = [
+        *(
+            Route(method, path, name, handle, form, identify.refuse, document,
+                  responses=identified, query=identification, produces=text)
+            for method in ("POST", "GET")
+            for path, name, handle, document in (
+                ("/identify", "Identify", identify.identify, identify.IDENTIFY),
+                ("/groupidentify", "Group Identify", identify.group_identify, identify.GROUP_IDENTIFY),
+            )
+        ),
+        Route("POST", "/usermap", "User Mapping", usermap.write, form, identify.refuse, usermap.SOURCE,
+              responses=mapped, query=("api_key", "mapping"), produces=text),
+        Route("GET", "/api/2/usermap", "User Mapping: read", usermap.read, pair, export.wrong_key, usermap.SOURCE,
+              responses=listed, query=("user_ids",), produces=envelope),
+        Route("GET", "/api/2/export", "Export", export.export, pair, export.wrong_key, export.SOURCE,
+              responses={200: "a zip", 400: "bad range", 403: "wrong key pair", 404: "no data"},
+              query=("start", "end"), produces=("application/zip", *envelope)),
+        Route("GET", "/api/2/usersearch", "User search", people.search, pair, export.wrong_key, people.REST,
+              responses=listed, query=("user",), produces=envelope),
+        Route("GET", "/api/2/useractivity", "User activity", people.activity, pair, export.wrong_key, people.REST,
+              responses=listed, query=("user", "offset", "limit", "direction"), produces=envelope),
+    ]  # fmt: skip
+    if region == "us":
+        secret = partial(find_by_secret, region=region)
+        states = {200: "a profile", 400: "unknown person", 401: "wrong secret", 404: "unknown person", 429: "too many"}
+        asked = ("user_id", "device_id", "get_amp_props", "get_cohort_ids", "comp_id")
+        found.append(
+            Route("GET", "/v1/userprofile", "User Profile", people.profile, secret, people.no_key, people.PROFILE,
+                  responses=states, query=asked, produces=envelope)
+        )  # fmt: skip
+    return found
 
 
 def _find_upload(request: Request, tanks: Tanks, region: Region) -> Found:
     upload = uploads.read(request)
-    return _at_home(tanks, "amplitude_api_key", upload.api_key, region, upload)
-
-
-def _find_form(request: Request, tanks: Tanks, region: Region) -> Found:
-    values = request.query.get("api_key", [])
-    return _at_home(tanks, "amplitude_api_key", values[0] if values else None, region)
-
-
-def _find_basic(request: Request, tanks: Tanks, region: Region) -> Found:
-    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
-    try:
-        user, _, _ = base64.b64decode(rest, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return Found(None)
-    return _at_home(tanks, "amplitude_api_key", user if scheme.lower() == "basic" else None, region)
-
-
-def _find_secret(request: Request, tanks: Tanks, region: Region) -> Found:
-    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
-    return _at_home(tanks, "amplitude_secret_key", rest if scheme == "Api-Key" else None, region)
+    return at_home(tanks, "amplitude_api_key", upload.api_key, region, upload)
 
 
 def _unknown_caller(_request: Request, _detail: object) -> Answer:

@@ -60,6 +60,26 @@ def handle(call: Call) -> Answer:
     return answers.accepted(now_ms, upload.received_bytes, len(events), why)
 
 
+def throttled(call: Call, events: list[dict[str, Any]]) -> bool:
+    """Whether these events' devices and users are over a limit; counts them when they are not."""
+    usage = _Usage(call.conn, call.tank, _limits(call.tank, HTTP_V2), events, call.now_ms)
+    if usage.judge().over:
+        return True
+    usage.save()
+    return False
+
+
+def over_rate(call: Call, name: str, count: int, most: int, window_ms: int) -> bool:
+    """Whether ``count`` more would be over ``most`` in a window; counts them when they are not."""
+    key = ("rate", name)
+    use = _read_uses(call.conn, [key]).get(key, ([], []))
+    if throttle.recent(use, call.now_ms, window_ms) + count > most:
+        return True
+    row = _row(key, throttle.add(use, count, call.now_ms, window_ms, False))
+    upsert_rows(call.conn, tables.usage, ("kind", "id", "used"), [row], ("kind", "id"))
+    return False
+
+
 def refuse(path: str, upload: Upload) -> Answer:
     """The answer to an upload that no tank takes: malformed, or its key is unknown here."""
     batch = path.rstrip("/") == BATCH

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from simulator.amplitude import tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
-from simulator.amplitude.properties import apply
+from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
 from simulator.store import insert_rows, json_set, upsert_rows
 from simulator.tank import Tank
@@ -31,6 +31,7 @@ _EVENT_COLUMNS = (
     "route",
     "event",
     "user_properties",
+    "user_groups",
 )
 
 
@@ -69,12 +70,13 @@ def store(
     owners = [assign(people, devices[i], users[i], ids) for i in fresh]
     _save(conn, people, last, now_ms)
     shown = _user_properties(conn, tank, [events[i] for i in fresh], owners, now_ms)
+    grouped = _user_groups(conn, [events[i] for i in fresh], owners)
     rows = []
-    for i, owner, properties in zip(fresh, owners, shown, strict=True):
+    for i, owner, properties, groups in zip(fresh, owners, shown, grouped, strict=True):
         event = events[i]
         event_type = event["event_type"]
         if event_type == "$groupidentify":
-            _group_properties(conn, event)
+            group_properties(conn, event.get("groups", {}), event.get("group_properties", {}))
             continue
         if event_type == "$identify":
             continue
@@ -82,8 +84,8 @@ def store(
             event = {**event, "ip": remote_addr}
         at = event.get("time", now_ms)
         text = orjson.dumps(event).decode()
-        row = (owner, users[i], devices[i], event_type, at, insert_ids[i], keys[i], now_ms, route, text, properties)
-        rows.append(row)
+        names = (owner, users[i], devices[i], event_type, at, insert_ids[i], keys[i])
+        rows.append((*names, now_ms, route, text, properties, groups))
     insert_rows(conn, tables.events, _EVENT_COLUMNS, rows)
     return Stored(len(rows), len(events) - len(fresh), len(people.merges))
 
@@ -172,6 +174,8 @@ def _save(conn: Connection, people: People, last: int, now_ms: int) -> None:
     rows = [(d, people.devices[d].own, people.devices[d].user) for d in sorted(people.changed_devices)]
     upsert_rows(conn, tables.devices, ("device_id", "own_id", "user_amplitude_id"), rows, ("device_id",))
     upsert_rows(conn, tables.users, ("user_id", "amplitude_id"), list(people.new_users.items()), ("user_id",))
+    for gone, now in people.merges:
+        _merge_properties(conn, gone, now)
     merges = [(gone, now, now_ms) for gone, now in people.merges]
     insert_rows(conn, tables.merges, ("amplitude_id", "merged_amplitude_id", "merge_time_ms"), merges)
     used = [d.own for d in people.devices.values() if d.own] + list(people.users.values())
@@ -179,6 +183,20 @@ def _save(conn: Connection, people: People, last: int, now_ms: int) -> None:
     newest = max(used, default=last)
     if newest > last:
         _set_counter(conn, "amplitude_id", newest)
+
+
+def _merge_properties(conn: Connection, gone: int, now: int) -> None:
+    # Amplitude IDs grow, so the larger one is the newer: its values win.
+    table = tables.properties
+    held = {row[0]: row for row in conn.execute(_many(table.c.amplitude_id, (table,), (gone, now)))}
+    if gone not in held:
+        return
+    newer, older = max(gone, now), min(gone, now)
+    both = merged(*(orjson.loads(held[each][1]) if each in held else {} for each in (older, newer)))
+    hour, updates = held[now][2:4] if now in held else held[gone][2:4]
+    row = (now, orjson.dumps(both).decode(), hour, updates)
+    upsert_rows(conn, table, ("amplitude_id", "properties", "hour", "updates"), [row], ("amplitude_id",))
+    conn.execute(table.delete().where(table.c.amplitude_id == gone))
 
 
 def _counter(conn: Connection, name: str, default: int) -> int:
@@ -229,12 +247,35 @@ def _user_properties(
 _ANY_PROPERTIES: Any = select(literal_column("1")).select_from(tables.properties).limit(1)
 
 
-def _group_properties(conn: Connection, event: dict[str, Any]) -> None:
-    given = event.get("group_properties")
+def _user_groups(conn: Connection, events: Sequence[dict[str, Any]], owners: Sequence[int]) -> list[str | None]:
+    """The groups that each event's user is in (JSON): an identify puts a user into groups for good."""
+    setting = any(event["event_type"] == "$identify" and event.get("groups") for event in events)
+    if not setting and conn.execute(_ANY_GROUPS).first() is None:
+        return [None] * len(events)
+    table = tables.user_groups
+    texts = {row[0]: row[1] for row in conn.execute(_many(table.c.amplitude_id, (table,), set(owners)))}
+    changed: set[int] = set()
+    shown: list[str | None] = []
+    for event, owner in zip(events, owners, strict=True):
+        if event["event_type"] == "$identify" and event.get("groups"):
+            held = orjson.loads(texts[owner]) if owner in texts else {}
+            texts[owner] = orjson.dumps({**held, **event["groups"]}).decode()
+            changed.add(owner)
+        shown.append(texts.get(owner))
+    rows = [(owner, texts[owner]) for owner in sorted(changed)]
+    upsert_rows(conn, table, ("amplitude_id", "groups"), rows, ("amplitude_id",))
+    return shown
+
+
+_ANY_GROUPS: Any = select(literal_column("1")).select_from(tables.user_groups).limit(1)
+
+
+def group_properties(conn: Connection, members: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Apply property operations to groups, ``members`` being group type → name or names."""
     if not given:
         return
     table = tables.groups
-    for kind, value in event.get("groups", {}).items():
+    for kind, value in members.items():
         for name in value if isinstance(value, list) else [value]:
             where = (table.c.group_type == kind) & (table.c.group_name == str(name))
             held = conn.execute(select(table.c.properties).where(where)).scalar()

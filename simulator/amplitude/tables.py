@@ -22,6 +22,20 @@ events = Table(
     Column("route", String, nullable=False),
     Column("event", String, nullable=False),
     Column("user_properties", String),
+    Column("user_groups", String),
+)
+user_groups = Table(
+    "amplitude_user_groups",
+    metadata,
+    Column("amplitude_id", BigInteger, primary_key=True),
+    Column("groups", String, nullable=False),
+)
+mappings = Table(
+    "amplitude_mappings",
+    metadata,
+    Column("user_id", String, primary_key=True),
+    Column("global_user_id", String, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 devices = Table(
     "amplitude_devices",

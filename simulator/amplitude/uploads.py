@@ -61,7 +61,7 @@ def read(request: Request) -> Upload:
         len(body),
         known_key,
         events if isinstance(events, list) else [],
-        _min_id_length(data.get("options")),
+        min_id_length(data.get("options")),
         problem,
     )
 
@@ -71,7 +71,8 @@ def _invalid_json(text: str) -> Answer:
     return answers.refusal(400, "Invalid JSON request body", None, why)
 
 
-def _min_id_length(options: Any) -> int:
+def min_id_length(options: Any) -> int:
+    """The minimum length of ids that ``options`` asks for."""
     # A min_id_length that is no count is ignored: the default of 5 then holds.
     length = options.get("min_id_length") if isinstance(options, dict) else None
     return length if isinstance(length, int) and not isinstance(length, bool) and length >= 0 else 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -45,7 +46,16 @@ def _within_reason(body: dict[str, Any]) -> None:
         body["mode"] = "stepped"
 
 
-def throw(operation: Any, fixed: dict[str, str]) -> None:
+def _authorization(path: str, keys: dict[str, str]) -> dict[str, str]:
+    if path.startswith("/v1/"):
+        return {"Authorization": f"Api-Key {keys['secret_key']}"}
+    pair = base64.b64encode(f"{keys['api_key']}:{keys['secret_key']}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
+
+
+def throw(operation: Any, fixed: dict[str, str], keys: dict[str, str] | None = None) -> None:
+    """Throw requests at an operation; with ``keys`` they come from somebody who may."""
+
     @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy())
     def run(case: Any) -> None:
@@ -54,6 +64,11 @@ def throw(operation: Any, fixed: dict[str, str]) -> None:
                 case.path_parameters[name] = value
         if isinstance(case.body, dict):
             _within_reason(case.body)
+        if keys is not None:
+            case.headers = {**(case.headers or {}), **_authorization(operation.path, keys)}
+            for holder in (case.query, case.body):
+                if isinstance(holder, dict) and "api_key" in holder:
+                    holder["api_key"] = keys["api_key"]
         answer = case.call(timeout=60)
         case.validate_response(answer, checks=[NO_5XX, *DOCUMENTED])
 
@@ -62,9 +77,10 @@ def throw(operation: Any, fixed: dict[str, str]) -> None:
 
 def test_amplitude_port(ready: Any) -> None:
     found = operations(ready["amplitude"]["url"])
-    assert {each.path for each in found} == {"/2/httpapi", "/batch"}
+    assert {each.path for each in found} >= {"/2/httpapi", "/batch", "/identify", "/usermap", "/api/2/export"}
     for operation in found:
         throw(operation, {})
+        throw(operation, {}, ready["amplitude"])
 
 
 def test_control_port(ready: Any) -> None:

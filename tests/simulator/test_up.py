@@ -59,7 +59,9 @@ def test_workers_share_a_store_that_survives(tmp_path: Path) -> None:
             assert upload(ready, 20).status_code == 200
         control = f"{ready['control']['url']}/tanks/demo"
         assert len(requests.get(f"{control}/amplitude/events?limit=1000", timeout=30).json()["events"]) == 20
-        fed = wavetank("feed", "--control", ready["control"]["url"], "--connector", "http://127.0.0.1:9", "--events", "30")
+        fed = wavetank(
+            "feed", "--control", ready["control"]["url"], "--connector", "http://127.0.0.1:9", "--events", "30"
+        )
         assert fed.stdout.strip() == "30 events emitted"
         events = tmp_path / "events.jsonl"
         events.write_text('{"event_type": "users.messages.email.Open"}\n{"event_type": "users.behaviors.Uninstall"}\n')

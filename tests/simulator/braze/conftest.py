@@ -104,9 +104,7 @@ class Bench:
             return currents_feed.emit(conn, self.tank, events, self.now(), strict=strict)
 
     def emit_many(self, count: int, event_type: str = "users.messages.email.Send") -> list[str]:
-        return self.emit(
-            *({"event_type": event_type, "user": {"external_user_id": "ann"}} for _ in range(count))
-        )
+        return self.emit(*({"event_type": event_type, "user": {"external_user_id": "ann"}} for _ in range(count)))
 
     def now(self) -> int:
         return self.tank.clock.now_ms()

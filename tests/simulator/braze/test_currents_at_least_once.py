@@ -92,9 +92,7 @@ Timekeeper(tank, currents_feed.TIMERS).advance(tank.clock.now_ms() + 400_000)
 
 def test_kill_between_answer_and_commit_loses_nothing(receiver: Any, tmp_path: Path) -> None:
     state = tmp_path / "tanks.db"
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, str(state), receiver.url], stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", _SCRIPT, str(state), receiver.url], stdout=subprocess.PIPE)
 
     def answer(_: Any) -> int:
         if len(receiver.got) == 7:

@@ -91,9 +91,7 @@ def test_content_cards_are_named_otherwise_over_http() -> None:
 
 def test_categories_and_conditions() -> None:
     events = catalogue.event_types()
-    assert [events[WIRE[name]].category for name in WIRE] == ["customer_behavior"] * 7 + [
-        "message_engagement"
-    ] * 33
+    assert [events[WIRE[name]].category for name in WIRE] == ["customer_behavior"] * 7 + ["message_engagement"] * 33
     send = events["users.messages.email.Send"].properties
     assert {name: each.only_if for name, each in send.items() if each.only_if} == {
         "campaign_id": "campaign",

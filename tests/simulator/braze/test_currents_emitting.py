@@ -137,9 +137,7 @@ def test_generated_traffic_all_at_once(feed: Any, receiver: Any) -> None:
 
 def test_generated_traffic_as_a_stream(feed: Any, receiver: Any) -> None:
     with feed.tank.store.write() as conn:
-        done = currents_feed.generate(
-            conn, feed.tank, feed.now(), events=200, users=5, rate=50, types=["Email Open"]
-        )
+        done = currents_feed.generate(conn, feed.tank, feed.now(), events=200, users=5, rate=50, types=["Email Open"])
     assert done == {"emitted": 0, "scheduled": 200}
     feed.advance(2_000)
     assert abs(feed.totals()["emitted"] - 100) <= 5

@@ -72,9 +72,7 @@ def test_what_each_answer_earns(status: int | None, column: int, profile: str) -
 @pytest.mark.parametrize("profile", ["2021", "late", "2026"])
 def test_2xx_delivers_the_batch_and_ends_all_trouble(profile: str) -> None:
     trouble = Connector("failed", refused_ms=T0, failing_ms=T0, mailed=True)
-    step = answered(
-        Queue((100, 7), 0, 3, T0, T0), trouble, 100, T0, 202, T0 + 5, rule(profile), random.Random(1)
-    )
+    step = answered(Queue((100, 7), 0, 3, T0, T0), trouble, 100, T0, 202, T0 + 5, rule(profile), random.Random(1))
     assert (step.taken, step.dropped, step.queue) == (100, 0, Queue((7,)))
     assert step.connector == Connector(taken_ms=T0 + 5)
 
@@ -173,9 +171,7 @@ def test_2026_does_not_send_refused_events_again() -> None:
 @pytest.mark.parametrize(("profile", "lost"), [("2021", True), ("late", True)])
 def test_everything_is_lost_when_refusal_lasts_for_48_hours(profile: str, lost: bool) -> None:
     refused = Connector("failed", refused_ms=T0, failing_ms=T0)
-    before = answered(
-        Queue((1,)), refused, 1, T0, 401, T0 + 48 * HOUR - 60_000, rule(profile), random.Random(1)
-    )
+    before = answered(Queue((1,)), refused, 1, T0, 401, T0 + 48 * HOUR - 60_000, rule(profile), random.Random(1))
     assert (before.lose, before.probe_ms) == (False, T0 + 48 * HOUR)
     after = answered(Queue((1,)), refused, 1, T0, 401, T0 + 48 * HOUR, rule(profile), random.Random(1))
     assert (after.lose, after.connector.lost, after.connector.status) == (lost, True, "failed")
@@ -205,9 +201,7 @@ def test_a_4xx_may_stretch_retention_to_7_days_where_the_document_says_so() -> N
         step = answered(Queue((1,)), refused, 1, T0, 401, T0 + 48 * HOUR, stretched, random.Random(1))
         assert step.lose is lost
     queue = Queue((1,), 0, 40, T0, T0)
-    throttled = answered(
-        queue, Connector(), 1, T0, 429, T0 + DAY, rule("late", stretch=True), random.Random(1)
-    )
+    throttled = answered(queue, Connector(), 1, T0, 429, T0 + DAY, rule("late", stretch=True), random.Random(1))
     failed = answered(queue, Connector(), 1, T0, 503, T0 + DAY, rule("late", stretch=True), random.Random(1))
     assert (throttled.cutoff_ms, failed.cutoff_ms) == (None, T0)
 

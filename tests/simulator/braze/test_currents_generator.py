@@ -119,12 +119,8 @@ def test_people_start_anonymous_sign_up_and_get_a_second_device() -> None:
 
 def test_first_sessions_are_session_starts_too() -> None:
     events = made(4, 3000, 30)
-    starts = {
-        (e["properties"]["session_id"], e["time"]) for e in events if e["event_type"].endswith("SessionStart")
-    }
-    firsts = [
-        (e["properties"]["session_id"], e["time"]) for e in events if e["event_type"].endswith("FirstSession")
-    ]
+    starts = {(e["properties"]["session_id"], e["time"]) for e in events if e["event_type"].endswith("SessionStart")}
+    firsts = [(e["properties"]["session_id"], e["time"]) for e in events if e["event_type"].endswith("FirstSession")]
     assert firsts
     assert set(firsts[:-1]) <= starts
 
@@ -207,9 +203,7 @@ def test_the_stages_of_people_can_be_carried_on() -> None:
     assert later.stages == world.stages
     assert later.person(2) == world.person(2)
     more = generator.generate(random.Random(2), 300, 4, NOW_MS, state=later)
-    assert {each["user"].get("external_user_id") for each in more} & {
-        world.person(n).external_id for n in range(4)
-    }
+    assert {each["user"].get("external_user_id") for each in more} & {world.person(n).external_id for n in range(4)}
 
 
 def test_test_events_fit_in_kind_and_mean_nothing() -> None:

@@ -79,9 +79,7 @@ def test_retries_end_after_24_hours(feed: Any, receiver: Any, back_after_ms: int
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-@pytest.mark.parametrize(
-    ("mended_after_ms", "kept"), [(48 * HOUR - MINUTE, True), (48 * HOUR + MINUTE, False)]
-)
+@pytest.mark.parametrize(("mended_after_ms", "kept"), [(48 * HOUR - MINUTE, True), (48 * HOUR + MINUTE, False)])
 def test_bad_credentials_lose_everything_after_48_hours(
     feed: Any, receiver: Any, status: int, mended_after_ms: int, kept: bool
 ) -> None:
@@ -116,9 +114,7 @@ def test_a_halted_connector_sends_no_other_queue(feed: Any, receiver: Any) -> No
     assert len(receiver.got) == 1
 
 
-def test_the_halted_connector_is_tried_every_2_to_5_minutes_with_what_waited_longest(
-    feed: Any, receiver: Any
-) -> None:
+def test_the_halted_connector_is_tried_every_2_to_5_minutes_with_what_waited_longest(feed: Any, receiver: Any) -> None:
     receiver.answer = lambda _: 401
     feed.emit_many(1)
     feed.emit_many(100, CLICK)
@@ -133,9 +129,7 @@ def test_the_halted_connector_is_tried_every_2_to_5_minutes_with_what_waited_lon
     assert {frozenset(each.types) for each in receiver.got[1:]} == {frozenset({"users.messages.email.Send"})}
 
 
-def test_after_the_loss_new_events_are_lost_until_the_connector_is_saved_anew(
-    feed: Any, receiver: Any
-) -> None:
+def test_after_the_loss_new_events_are_lost_until_the_connector_is_saved_anew(feed: Any, receiver: Any) -> None:
     quicker(feed)
     receiver.answer = lambda _: 401
     feed.emit_many(1)

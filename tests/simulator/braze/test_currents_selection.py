@@ -64,9 +64,7 @@ def test_an_event_of_more_than_900_kb_is_dropped(feed: Any, receiver: Any) -> No
         ({"url": "http://127.0.0.1:1/", "token": 5}, "token 5 is not text"),
     ],
 )
-def test_an_unfit_set_up_is_refused_and_changes_nothing(
-    bench: Any, config: dict[str, Any], text: str
-) -> None:
+def test_an_unfit_set_up_is_refused_and_changes_nothing(bench: Any, config: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         bench.configure(**config)
     assert bench.state() == {"status": "off", "url": None, "queues": {}, "counters": {}}

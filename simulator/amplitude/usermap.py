@@ -1,0 +1,100 @@
+"""User Mapping (aliasing): which user's events belong to another user's stream as well.
+
+Source: Amplitude docs, User Mapping (Aliasing) API. The body of a successful write is inferred.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import select
+
+from simulator.amplitude import ingest, tables
+from simulator.amplitude.identify import text
+from simulator.exchange import Answer, Call
+from simulator.store import json_set, upsert_rows
+
+SOURCE = "Amplitude docs, User Mapping (Aliasing) API"
+MAX_MAPPINGS = 2000
+RATE, WINDOW_MS = 1500, 30_000
+
+
+def write(call: Call) -> Answer:
+    """Map users to global users, or unmap them: all of a request or nothing."""
+    try:
+        data = orjson.loads(call.detail.get("mapping", ""))
+    except orjson.JSONDecodeError:
+        return text(400, "Invalid mapping", "invalid-mapping", "mapping is absent or no JSON", SOURCE)
+    given = data if isinstance(data, list) else [data]
+    if len(given) > MAX_MAPPINGS or len(call.request.body) > 1_000_000:
+        return text(413, "Payload too large", "too-many-mappings", "more than 2,000 mappings or 1 MB", SOURCE)
+    for index, each in enumerate(given):
+        problem = _problem(each)
+        if problem is not None:
+            return text(400, problem, "invalid-mapping", f"mapping {index}: {problem}", SOURCE)
+    if ingest.over_rate(call, "usermap", len(given), RATE, WINDOW_MS):
+        return text(429, "Too many requests", "throttled", "more than 50 mappings a second over 30 s", SOURCE)
+    table = tables.mappings
+    for each in given:
+        if each.get("unmap"):
+            call.conn.execute(table.delete().where(table.c.user_id == each["user_id"]))
+        else:
+            row = (each["user_id"], each["global_user_id"])
+            upsert_rows(call.conn, table, ("user_id", "global_user_id"), [row], ("user_id",))
+    return text(200, "success", "mapped", "applied", SOURCE, {"mappings": len(given)})
+
+
+def _problem(each: Any) -> str | None:
+    if not isinstance(each, dict):
+        return "Invalid mapping"
+    if not isinstance(each.get("user_id"), str) or not each["user_id"]:
+        return "Missing user_id"
+    if each.get("unmap") is not True and (
+        not isinstance(each.get("global_user_id"), str) or not each["global_user_id"]
+    ):
+        return "Missing global_user_id"
+    return None
+
+
+def read(call: Call) -> Answer:
+    """For each asked user: which users are mapped to it, and which it is mapped to."""
+    wanted = _user_ids(call)
+    if not 1 <= len(wanted) <= 100:
+        error = {"error": {"http_code": 400, "type": "invalid", "message": "Invalid user_ids", "metadata": {}}}
+        return Answer(400, error)
+    table, users = tables.mappings, tables.users
+    names = json_set(wanted)
+    rows = call.conn.execute(
+        select(table).where(table.c.user_id.in_(names) | table.c.global_user_id.in_(json_set(wanted)))
+    ).all()
+    mentioned = {*wanted, *(row.user_id for row in rows), *(row.global_user_id for row in rows)}
+    pairs = select(users.c.user_id, users.c.amplitude_id).where(users.c.user_id.in_(json_set(mentioned)))
+    known: dict[str, int] = {row[0]: row[1] for row in call.conn.execute(pairs)}
+
+    def person(user_id: str) -> dict[str, Any]:
+        return {"amplitude_id": known.get(user_id), "user_id": user_id}
+
+    body: dict[str, Any] = {}
+    for user_id in wanted:
+        mapped_from = [person(row.user_id) for row in rows if row.global_user_id == user_id]
+        mapped_to = [person(row.global_user_id) for row in rows if row.user_id == user_id]
+        if user_id in known or mapped_from or mapped_to:
+            body[user_id] = {"mapped_from": mapped_from, "mapped_to": mapped_to}
+        else:
+            body[user_id] = {}
+    return Answer(200, body)
+
+
+def _user_ids(call: Call) -> list[str]:
+    """``user_ids`` repeated, separated by commas, or as a JSON list; in the query or the body."""
+    given = call.request.query.get("user_ids") or [call.detail.get("user_ids", "")]
+    found: list[str] = []
+    for each in given:
+        try:
+            data = orjson.loads(each)
+        except orjson.JSONDecodeError:
+            data = None
+        parts = data if isinstance(data, list) else each.split(",")
+        found += [str(part).strip() for part in parts if str(part).strip()]
+    return list(dict.fromkeys(found))
