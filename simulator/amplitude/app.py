@@ -7,7 +7,7 @@ from functools import partial
 import flask
 
 from simulator import faults
-from simulator.amplitude import answers, export, identify, ingest, people, uploads, usermap
+from simulator.amplitude import answers, cohorts, export, identify, ingest, people, uploads, usermap
 from simulator.amplitude.callers import at_home, find_by_form, find_by_key_pair, find_by_secret
 from simulator.exchange import Answer, Found, Reason, Request, Route, make_app
 from simulator.tank import Region, Tanks
@@ -21,12 +21,6 @@ _UPLOAD_RESPONSES = {
 _ABSENT = (
     ("POST", "/httpapi", "HTTP API (deprecated)", "Amplitude docs, HTTP API (Deprecated)", "form"),
     ("POST", "/attribution", "Attribution", "Amplitude docs, Attribution API", "form"),
-    ("GET", "/api/3/cohorts", "Behavioral cohorts: list", "Amplitude docs, Behavioral Cohorts API", "basic"),
-    ("GET", "/api/5/cohorts/request/<cohort_id>", "Behavioral cohorts: request", "Amplitude docs, Behavioral Cohorts API", "basic"),
-    ("GET", "/api/5/cohorts/request-status/<request_id>", "Behavioral cohorts: status", "Amplitude docs, Behavioral Cohorts API", "basic"),
-    ("GET", "/api/5/cohorts/request/<request_id>/file", "Behavioral cohorts: file", "Amplitude docs, Behavioral Cohorts API", "basic"),
-    ("POST", "/api/3/cohorts/upload", "Behavioral cohorts: upload", "Amplitude docs, Behavioral Cohorts API", "basic"),
-    ("POST", "/api/3/cohorts/membership", "Behavioral cohorts: membership", "Amplitude docs, Behavioral Cohorts API", "basic"),
     ("GET", "/api/2/events/segmentation", "Event segmentation", "Amplitude docs, Dashboard REST API", "basic"),
     ("GET", "/api/2/events/list", "Events list", "Amplitude docs, Dashboard REST API", "basic"),
     ("POST", "/api/2/deletions/users", "User privacy: delete", "Amplitude docs, User Privacy API", "basic"),
@@ -75,6 +69,8 @@ def _others(region: Region) -> list[Route]:
     listed = {200: "found", 400: "the request does not fit", 403: "wrong key pair", 429: "too many requests"}
     mapped = {**plain, 413: "too many mappings"}
     identified = {**plain, 414: "the URL is too long"}
+    job = {200: "done", 202: "taken or under way", 400: "no such cohort", 403: "wrong key pair", 404: "unknown",
+           429: "too many requests"}  # fmt: skip
     text, envelope = ("text/html",), ("application/json", "text/html")
     identification = ("api_key", "identification", "options")
     found = [
@@ -98,6 +94,21 @@ def _others(region: Region) -> list[Route]:
               responses=listed, query=("user",), produces=envelope),
         Route("GET", "/api/2/useractivity", "User activity", people.activity, pair, export.wrong_key, people.REST,
               responses=listed, query=("user", "offset", "limit", "direction"), produces=envelope),
+        *(
+            Route(method, path, name, handle, pair, export.wrong_key, cohorts.SOURCE, responses=dict(states),
+                  query=query, produces=(kind, *envelope))
+            for method, path, name, handle, states, query, kind in (
+                ("GET", "/api/3/cohorts", "Cohorts: list", cohorts.listed, listed, ("includeSyncInfo",), "text/csv"),
+                ("GET", "/api/3/cohorts/<cohort_id>", "Cohorts: one", cohorts.single, job, (), "text/csv"),
+                ("GET", "/api/5/cohorts/request/<cohort_id>", "Cohorts: request", cohorts.ask, job,
+                 ("props", "propKeys"), "text/csv"),
+                ("GET", "/api/5/cohorts/request-status/<request_id>", "Cohorts: status", cohorts.status, job, (),
+                 "text/csv"),
+                ("GET", "/api/5/cohorts/request/<request_id>/file", "Cohorts: file", cohorts.file, job, (), "text/csv"),
+                ("POST", "/api/3/cohorts/upload", "Cohorts: upload", cohorts.upload, listed, (), "text/csv"),
+                ("POST", "/api/3/cohorts/membership", "Cohorts: members", cohorts.membership, listed, (), "text/csv"),
+            )
+        ),
     ]  # fmt: skip
     if region == "us":
         secret = partial(find_by_secret, region=region)

@@ -224,3 +224,59 @@ def test_merged_properties_are_those_of_the_newer_id(tank: Any) -> None:
     tank.upload([{"device_id": "device-z", "user_id": "david", "event_type": "a"}])
     person = tank.control("GET", "/amplitude/users").json()["users"][0]
     assert person["user_properties"] == {"x": 2, "y": 1}
+
+
+def test_cohorts_from_upload_to_download(tank: Any) -> None:
+    for n in range(3):
+        tank.upload([{"user_id": f"person-{n}", "event_type": "a", "user_properties": {"tier": "gold", "n": n}}])
+    tank.advance("1h")
+    app = lines_of_app(tank)
+    url = f"{tank.amplitude}/api/3/cohorts/upload"
+    body = {
+        "name": "Best", "app_id": app, "id_type": "BY_USER_ID", "ids": ["person-0", "person-1", "nobody"],
+        "owner": "ada@example.com", "published": True,
+    }  # fmt: skip
+    made = requests.post(url, json=body, auth=pair(tank)).json()
+    cohort = made["cohortId"]
+    assert made["metadata"] == {"matched": 2, "totals": 3, "invalid_ids_sample": ["nobody"]}
+    strict = requests.post(url, json={**body, "skip_invalid_ids": False}, auth=pair(tank))
+    assert (strict.status_code, strict.json()["error"]["http_code"]) == (400, 400)
+    assert requests.post(url, json={**body, "ids": []}, auth=pair(tank)).status_code == 400
+    changes = [
+        {"ids": ["person-2", "nobody"], "id_type": "BY_NAME", "operation": "ADD"},
+        {"ids": ["person-0"], "id_type": "BY_NAME", "operation": "REMOVE"},
+    ]
+    changed = requests.post(
+        f"{tank.amplitude}/api/3/cohorts/membership",
+        json={"cohort_id": cohort, "memberships": changes},
+        auth=pair(tank),
+    ).json()
+    assert [each["skipped_ids"] for each in changed["memberships_result"]] == [["nobody"], []]
+    listed = get(tank, "/api/3/cohorts").json()["cohorts"]
+    assert [(each["id"], each["size"], each["type"]) for each in listed] == [(cohort, 2, "manual_upload")]
+    assert get(tank, f"/api/3/cohorts/{cohort}").json()["user_ids"] == ["person-1", "person-2"]
+    asked = get(tank, f"/api/5/cohorts/request/{cohort}", props="1", propKeys=["tier", "n"])
+    assert asked.status_code == 202
+    request_id = asked.json()["request_id"]
+    states = [get(tank, f"/api/5/cohorts/request-status/{request_id}") for _ in range(2)]
+    assert [(each.status_code, each.json()["async_status"]) for each in states] == [
+        (202, "JOB INPROGRESS"),
+        (200, "JOB COMPLETED"),
+    ]
+    file = get(tank, f"/api/5/cohorts/request/{request_id}/file").text.splitlines()
+    assert file[0] == '"amplitude_id","user_id","tier","n"'
+    assert [line.split(",")[1:] for line in file[1:]] == [
+        ['"person-1"', '"gold"', '"1"'],
+        ['"person-2"', '"gold"', '"2"'],
+    ]
+    assert get(tank, "/api/5/cohorts/request/nothing").status_code == 400
+    tank.advance("169h")
+    assert get(tank, f"/api/5/cohorts/request-status/{request_id}").status_code == 404
+
+
+def lines_of_app(tank: Any) -> int:
+    """The project's number, as the export names it."""
+    tank.advance("2h")
+    exported = lines(get(tank, "/api/2/export", start="20260101T00", end="20260101T00"))
+    found: int = exported[0]["app"]
+    return found

@@ -1,0 +1,340 @@
+"""Behavioral cohorts: upload, membership, list, single read, and the download in three steps.
+
+Source: Amplitude docs, Behavioral Cohorts API. Cohorts here are uploaded lists; definitions are not computed yet.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, func, select
+
+from simulator.amplitude import ingest, rows, tables
+from simulator.amplitude.people import canonical
+from simulator.exchange import Answer, Call, Reason
+from simulator.store import insert_rows, json_set, metadata, upsert_rows
+
+SOURCE = "Amplitude docs, Behavioral Cohorts API"
+MAX_SIZE = 2_000_000
+MAX_IDS = 100_000
+REQUEST_LIVES_MS = 7 * 86_400_000
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+cohorts = Table(
+    "amplitude_cohorts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("published", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+)
+members = Table(
+    "amplitude_cohort_members",
+    metadata,
+    Column("cohort_id", String, primary_key=True),
+    Column("amplitude_id", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+requests = Table(
+    "amplitude_cohort_requests",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("cohort_id", String, nullable=False),
+    Column("asked_ms", BigInteger, nullable=False),
+    Column("polls", Integer, nullable=False),
+    Column("props", String, nullable=False),
+)
+
+
+def refused(status: int, message: str, details: str) -> Answer:
+    """The API's error envelope."""
+    kind = "invalid" if status == 400 else "unspecified"
+    body = {"error": {"http_code": status, "type": kind, "message": message, "metadata": {"details": details}}}
+    return Answer(status, body, why=(Reason("refused", details, SOURCE),))
+
+
+def _json(call: Call) -> dict[str, Any] | None:
+    try:
+        data = orjson.loads(call.request.body)
+    except orjson.JSONDecodeError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+# -- writing
+
+
+def upload(call: Call) -> Answer:
+    """`POST /api/3/cohorts/upload`: make a cohort of a list of ids, or replace the members of one."""
+    data = _json(call)
+    if data is None:
+        return refused(400, "Invalid request", "the body is no JSON object")
+    problem = _upload_problem(data, rows.project_id(call.tank.id, call.tank.seed))
+    if problem is not None:
+        return refused(400, "Invalid request", problem)
+    conn = call.conn
+    cohort_id = data.get("existing_cohort_id") or _new_id(call)
+    if data.get("existing_cohort_id") and _row(conn, cohort_id) is None:
+        return refused(400, "Invalid cohort", f"cohort {cohort_id} does not exist")
+    found, unknown = _resolve(conn, data["ids"], data["id_type"] == "BY_AMP_ID")
+    if unknown and data.get("skip_invalid_ids", True) is False:
+        return refused(400, "Invalid ids", f"{len(unknown)} ids are unknown, such as {unknown[0]}")
+    if not found:
+        return refused(400, "Invalid ids", "none of the ids is known")
+    if not data.get("skip_save", False):
+        row = (cohort_id, data["name"], data["owner"], int(data["published"]), call.now_ms, call.now_ms)
+        columns = ("id", "name", "owner", "published", "created_ms", "changed_ms")
+        upsert_rows(conn, cohorts, columns, [row], ("id",))
+        conn.execute(members.delete().where(members.c.cohort_id == cohort_id))
+        insert_rows(conn, members, ("cohort_id", "amplitude_id"), [(cohort_id, each) for each in sorted(found)])
+    totals = len(set(data["ids"]))
+    body = {
+        "cohortId": cohort_id,
+        "metadata": {"matched": len(found), "totals": totals, "invalid_ids_sample": unknown[:10]},
+    }
+    return Answer(200, body)
+
+
+def _upload_problem(data: dict[str, Any], app: int) -> str | None:
+    for name in ("name", "owner"):
+        if not isinstance(data.get(name), str) or not data[name]:
+            return f"{name} is missing"
+    if str(data.get("app_id")) != str(app):
+        return f"app_id is not this project's: it is {app}"
+    if data.get("id_type") not in ("BY_AMP_ID", "BY_USER_ID"):
+        return "id_type is BY_AMP_ID or BY_USER_ID"
+    ids = data.get("ids")
+    if not isinstance(ids, list) or not ids or not all(isinstance(each, str | int) for each in ids):
+        return "ids is a list of at least one id"
+    if len(ids) > MAX_IDS:
+        return "ids holds more than 100,000"
+    return None if isinstance(data.get("published"), bool) else "published is true or false"
+
+
+def _new_id(call: Call) -> str:
+    count = call.conn.execute(select(func.count()).select_from(cohorts)).scalar_one()
+    rng = call.tank.rng("cohort", count)
+    return "c" + "".join(rng.choice(_ALPHABET) for _ in range(7))
+
+
+def _row(conn: Connection, cohort_id: str) -> Any:
+    return conn.execute(select(cohorts).where(cohorts.c.id == cohort_id)).first()
+
+
+def _resolve(conn: Connection, ids: Sequence[Any], by_amplitude_id: bool) -> tuple[set[int], list[str]]:
+    """Amplitude IDs of the known ids, and the unknown ones."""
+    wanted = [str(each) for each in dict.fromkeys(ids)]
+    users, devices = tables.users, tables.devices
+    if not by_amplitude_id:
+        query = select(users.c.user_id, users.c.amplitude_id).where(users.c.user_id.in_(json_set(wanted)))
+        known = {row[0]: row[1] for row in conn.execute(query)}
+        return set(known.values()), [each for each in wanted if each not in known]
+    numbers = [int(each) for each in wanted if each.isdigit() and len(each) < 18]
+    found: set[int] = set()
+    for column in (users.c.amplitude_id, devices.c.own_id, devices.c.user_amplitude_id):
+        found.update(row[0] for row in conn.execute(select(column).where(column.in_(json_set(numbers)))))
+    gone = tables.merges.c.amplitude_id
+    merged = {row[0] for row in conn.execute(select(gone).where(gone.in_(json_set(numbers))))}
+    found.update(canonical(conn, each)[0] for each in merged - found)
+    known_numbers = found | merged
+    return found, [each for each in wanted if not each.isdigit() or int(each) not in known_numbers]
+
+
+def membership(call: Call) -> Answer:
+    """`POST /api/3/cohorts/membership`: add and remove members, in order."""
+    data = _json(call)
+    if data is None:
+        return refused(400, "Invalid request", "the body is no JSON object")
+    conn = call.conn
+    if not isinstance(data.get("cohort_id"), str) or _row(conn, data["cohort_id"]) is None:
+        return refused(400, "Invalid cohort", "cohort_id names no cohort")
+    if data.get("count_group", "User") != "User":
+        return refused(400, "Invalid request", "count_group is not the cohort's own")
+    wanted = data.get("memberships")
+    if not isinstance(wanted, list) or not wanted:
+        return refused(400, "Invalid request", "memberships is a list of at least one")
+    for each in wanted:
+        fits = (
+            isinstance(each, dict)
+            and isinstance(each.get("ids"), list)
+            and each.get("id_type") in ("BY_ID", "BY_AMP_ID", "BY_NAME")
+            and each.get("operation") in ("ADD", "REMOVE")
+        )
+        if not fits:
+            return refused(400, "Invalid request", "a membership has ids, id_type and operation")
+    resolved = [_resolve(conn, each["ids"], each["id_type"] != "BY_NAME") for each in wanted]
+    if data.get("skip_invalid_ids", True) is False and any(unknown for _, unknown in resolved):
+        return refused(400, "Invalid ids", "some ids are unknown; nothing was applied")
+    results = []
+    for each, (found, unknown) in zip(wanted, resolved, strict=True):
+        _apply(conn, data["cohort_id"], found, each["operation"])
+        results.append({"skipped_ids": unknown, "id_type": each["id_type"], "operation": each["operation"]})
+    conn.execute(cohorts.update().where(cohorts.c.id == data["cohort_id"]).values(changed_ms=call.now_ms))
+    return Answer(200, {"cohort_id": data["cohort_id"], "memberships_result": results})
+
+
+def _apply(conn: Connection, cohort_id: str, found: set[int], operation: str) -> None:
+    pairs = [(cohort_id, each) for each in sorted(found)]
+    if operation == "ADD":
+        upsert_rows(conn, members, ("cohort_id", "amplitude_id"), pairs, ("cohort_id", "amplitude_id"))
+    else:
+        mine = members.c.cohort_id == cohort_id
+        conn.execute(members.delete().where(mine, members.c.amplitude_id.in_(json_set(found))))
+
+
+# -- reading
+
+
+def _size(conn: Connection, cohort_id: str) -> int:
+    query = select(func.count()).select_from(members).where(members.c.cohort_id == cohort_id)
+    return int(conn.execute(query).scalar_one())
+
+
+def _shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
+    definition = {
+        "version": 3,
+        "countGroup": {"name": "User", "is_computed": False},
+        "cohortType": "UNIQUES",
+        "andClauses": [],
+        "orClauses": [],
+        "referenceFrameTimeParams": {},
+    }
+    return {
+        "appId": app,
+        "archived": False,
+        "definition": definition,
+        "description": None,
+        "finished": True,
+        "id": row.id,
+        "name": row.name,
+        "owners": [row.owner],
+        "viewers": [],
+        "published": bool(row.published),
+        "size": _size(conn, row.id),
+        "type": "manual_upload",
+        "createdAt": row.created_ms // 1000,
+        "lastMod": row.changed_ms // 1000,
+        "lastComputed": row.changed_ms // 1000,
+        "hidden": False,
+        "is_predictive": False,
+        "is_official_content": False,
+        "metadata": None,
+        "view_count": 0,
+        "popularity": 0,
+        "last_viewed": None,
+        "chart_id": None,
+        "edit_id": None,
+        "shortcut_ids": [],
+        "location_id": None,
+    }
+
+
+def listed(call: Call) -> Answer:
+    """`GET /api/3/cohorts`: the published ones."""
+    app = rows.project_id(call.tank.id, call.tank.seed)
+    found = call.conn.execute(
+        select(cohorts).where(cohorts.c.published == 1).order_by(cohorts.c.created_ms, cohorts.c.id)
+    )
+    shown = [_shown(call.conn, row, app) for row in found.all()]
+    if call.detail.get("includeSyncInfo", "").lower() == "true":
+        shown = [{**each, "syncMetadata": []} for each in shown]
+    return Answer(200, {"cohorts": shown})
+
+
+def single(call: Call) -> Answer:
+    """`GET /api/3/cohorts/{id}`: one cohort with its members."""
+    row = _row(call.conn, call.path_args["cohort_id"])
+    if row is None:
+        return refused(404, "Not found", "no such cohort")
+    ids = _member_ids(call.conn, row.id)
+    names = _names(call.conn, ids)
+    shown = _shown(call.conn, row, rows.project_id(call.tank.id, call.tank.seed))
+    user_ids = [names[each] for each in ids if each in names]
+    return Answer(200, {"cohort": shown, "amplitude_ids": ids, "user_ids": user_ids})
+
+
+def _member_ids(conn: Connection, cohort_id: str) -> list[int]:
+    query = select(members.c.amplitude_id).where(members.c.cohort_id == cohort_id).order_by(members.c.amplitude_id)
+    return list(conn.execute(query).scalars())
+
+
+def _names(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
+    users = tables.users
+    query = select(users.c.amplitude_id, users.c.user_id).where(users.c.amplitude_id.in_(json_set(ids)))
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def ask(call: Call) -> Answer:
+    """First step of a download: 202 and a request id."""
+    conn = call.conn
+    row = _row(conn, call.path_args["cohort_id"])
+    if row is None:
+        return refused(400, "Invalid cohort", "no such cohort")
+    if _size(conn, row.id) > MAX_SIZE:
+        return refused(400, "Invalid cohort", "the cohort has more than 2,000,000 members")
+    limited = ingest.over_rate(call, "cohort-download", 1, 60, 600_000) or ingest.over_rate(
+        call, "cohort-month", 1, int(call.tank.settings["amplitude.cohort_downloads_per_month"]), 30 * 86_400_000
+    )
+    if limited:
+        return refused(429, "Too many requests", "60 downloads in ten minutes and 500 a month are the limit")
+    count = conn.execute(select(func.count()).select_from(requests)).scalar_one()
+    rng = call.tank.rng("cohort-request", count)
+    request_id = "".join(rng.choice(_ALPHABET + _ALPHABET[:26].upper()) for _ in range(6))
+    props = {"all": call.detail.get("props") == "1", "keys": call.request.query.get("propKeys", [])}
+    values = {"id": request_id, "cohort_id": row.id, "asked_ms": call.now_ms, "polls": 0}
+    conn.execute(requests.insert().values(**values, props=orjson.dumps(props).decode()))
+    return Answer(202, {"request_id": request_id, "cohort_id": row.id})
+
+
+def _request(call: Call) -> Any:
+    found = call.conn.execute(select(requests).where(requests.c.id == call.path_args["request_id"])).first()
+    return None if found is None or call.now_ms - found.asked_ms > REQUEST_LIVES_MS else found
+
+
+def status(call: Call) -> Answer:
+    """Second step: 202 while the job is in progress, then 200."""
+    found = _request(call)
+    if found is None:
+        return refused(404, "Not found", "no such request, or it is older than 7 days")
+    done = found.polls >= int(call.tank.settings["amplitude.cohort_polls"])
+    call.conn.execute(requests.update().where(requests.c.id == found.id).values(polls=found.polls + 1))
+    word = "JOB COMPLETED" if done else "JOB INPROGRESS"
+    body = {"request_id": found.id, "cohort_id": found.cohort_id, "async_status": word}
+    return Answer(200 if done else 202, body)
+
+
+def file(call: Call) -> Answer:
+    """Third step: the members as CSV, every cell quoted."""
+    found = _request(call)
+    if found is None:
+        return refused(404, "Not found", "no such request, or it is older than 7 days")
+    conn = call.conn
+    ids = _member_ids(conn, found.cohort_id)
+    names = _names(conn, ids)
+    props = orjson.loads(found.props)
+    table = tables.properties
+    held: dict[int, dict[str, Any]] = {}
+    if props["all"]:
+        query = select(table.c.amplitude_id, table.c.properties).where(table.c.amplitude_id.in_(json_set(ids)))
+        held = {row[0]: orjson.loads(row[1]) for row in conn.execute(query)}
+    keys = props["keys"] or sorted({key for each in held.values() for key in each})
+    columns = keys if props["all"] else []
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerow(["amplitude_id", "user_id", *columns])
+    for each in ids:
+        values = held.get(each, {})
+        writer.writerow([each, names.get(each, ""), *(_cell(values.get(key)) for key in columns)])
+    return Answer(200, text.getvalue(), content_type="text/csv")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
