@@ -23,6 +23,7 @@ from simulator.tank import Tank
 
 HTTP_V2, BATCH = "/2/httpapi", "/batch"
 _PROJECT: throttle.Key = ("project", "")
+"""Counted per endpoint: the id is filled in with the route."""
 
 
 def handle(call: Call) -> Answer:
@@ -42,8 +43,8 @@ def handle(call: Call) -> Answer:
     if problem is not None:
         _note(conn, problem.events, upload.events, now_ms, final=True)
         return _refused(problem, source)
-    limits = _limits(tank, route)
-    usage = _Usage(conn, tank, limits, events, now_ms)
+    usage = _Usage(conn, tank, route, events, now_ms)
+    limits = usage.limits
     verdict = usage.judge()
     silent = _silenced(conn, events)
     if silent:
@@ -62,7 +63,7 @@ def handle(call: Call) -> Answer:
 
 def throttled(call: Call, events: list[dict[str, Any]]) -> bool:
     """Whether these events' devices and users are over a limit; counts them when they are not."""
-    usage = _Usage(call.conn, call.tank, _limits(call.tank, HTTP_V2), events, call.now_ms)
+    usage = _Usage(call.conn, call.tank, HTTP_V2, events, call.now_ms)
     if usage.judge().over:
         return True
     usage.save()
@@ -72,10 +73,10 @@ def throttled(call: Call, events: list[dict[str, Any]]) -> bool:
 def over_rate(call: Call, name: str, count: int, most: int, window_ms: int) -> bool:
     """Whether ``count`` more would be over ``most`` in a window; counts them when they are not."""
     key = ("rate", name)
-    use = _read_uses(call.conn, [key]).get(key, ([], []))
+    use = _read_uses(call.conn, [key], "").get(key, ([], []))
     if throttle.recent(use, call.now_ms, window_ms) + count > most:
         return True
-    row = _row(key, throttle.add(use, count, call.now_ms, window_ms, False))
+    row = _row(key, "", throttle.add(use, count, call.now_ms, window_ms, False))
     upsert_rows(call.conn, tables.usage, ("kind", "id", "used"), [row], ("kind", "id"))
     return False
 
@@ -132,10 +133,9 @@ def _limits(tank: Tank, route: str) -> throttle.Limits:
 class _Usage:
     """The use of the ids of one request: one read, one write."""
 
-    def __init__(
-        self, conn: Connection, tank: Tank, limits: throttle.Limits, events: list[dict[str, Any]], now_ms: int
-    ) -> None:
-        self.conn, self.limits, self.now_ms = conn, limits, now_ms
+    def __init__(self, conn: Connection, tank: Tank, route: str, events: list[dict[str, Any]], now_ms: int) -> None:
+        limits = _limits(tank, route)
+        self.conn, self.limits, self.now_ms, self.route = conn, limits, now_ms, route
         self.indexes: dict[throttle.Key, list[int]] = {}
         for kind in limits.kinds():
             field = f"{kind}_id"
@@ -144,9 +144,11 @@ class _Usage:
                 if field in event:
                     found[event[field]].append(index)
             self.indexes.update({(kind, value): mine for value, mine in found.items()})
-        self.uses = _read_uses(conn, [*self.indexes, _PROJECT])
+        self.uses = _read_uses(conn, self.indexes, limits.bucket)
+        self.uses.update(_read_uses(conn, [_PROJECT], route))
         starter = tank.settings["amplitude.plan"] == "starter"
-        self.project_eps = 1000 if starter else int(tank.settings["amplitude.project_eps"])
+        setting = "amplitude.project_eps_batch" if route == BATCH else "amplitude.project_eps"
+        self.project_eps = 1000 if starter else int(tank.settings[setting])
         self.uploads_per_s = 100 if starter else None
         self.count = len(events)
 
@@ -165,6 +167,7 @@ class _Usage:
         rows = [
             _row(
                 key,
+                self.limits.bucket,
                 throttle.add(
                     self.uses.get(key, ([], [])),
                     len(mine),
@@ -178,22 +181,23 @@ class _Usage:
         project = self.uses.get(_PROJECT, ([], []))
         events, _ = throttle.add((project[0], []), self.count, self.now_ms, 1000, False)
         uploads, _ = throttle.add((project[1], []), 1, self.now_ms, 1000, False)
-        rows.append(_row(_PROJECT, (events, uploads)))
+        rows.append(_row(_PROJECT, self.route, (events, uploads)))
         upsert_rows(self.conn, tables.usage, ("kind", "id", "used"), rows, ("kind", "id"))
 
 
-def _row(key: throttle.Key, use: throttle.Use) -> tuple[str, str, str]:
-    return key[0], key[1], orjson.dumps(use).decode()
+def _row(key: throttle.Key, bucket: str, use: throttle.Use) -> tuple[str, str, str]:
+    return f"{key[0]}@{bucket}", key[1], orjson.dumps(use).decode()
 
 
-def _read_uses(conn: Connection, keys: Iterable[throttle.Key]) -> dict[throttle.Key, throttle.Use]:
+def _read_uses(conn: Connection, keys: Iterable[throttle.Key], bucket: str) -> dict[throttle.Key, throttle.Use]:
     by_kind: dict[str, list[str]] = {}
     for kind, value in keys:
         by_kind.setdefault(kind, []).append(value)
     found: dict[throttle.Key, throttle.Use] = {}
     table = tables.usage
     for kind, values in by_kind.items():
-        query = select(table.c.id, table.c.used).where(table.c.kind == kind, table.c.id.in_(json_set(values)))
+        mine = table.c.kind == f"{kind}@{bucket}"
+        query = select(table.c.id, table.c.used).where(mine, table.c.id.in_(json_set(values)))
         for row in conn.execute(query):
             rate, hours = orjson.loads(row[1])
             found[(kind, row[0])] = (rate, hours)

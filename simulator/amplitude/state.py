@@ -103,12 +103,14 @@ def usage(conn: Connection, tank: Tank, now_ms: int) -> dict[str, Any]:
     """How much of its limits every id has used, now."""
     shown: dict[str, list[dict[str, Any]]] = {"devices": [], "users": []}
     for row in conn.execute(select(tables.usage).order_by(tables.usage.c.kind, tables.usage.c.id)):
-        if row.kind not in ("device", "user"):
+        kind, _, bucket = row.kind.partition("@")
+        if kind not in ("device", "user"):
             continue
         rate, hours = orjson.loads(row.used)
-        shown[f"{row.kind}s"].append(
+        shown[f"{kind}s"].append(
             {
                 "id": row.id,
+                "bucket": bucket,
                 "last_second": throttle.recent((rate, hours), now_ms, 1000),
                 "last_24_hours": throttle.today((rate, hours), now_ms),
             }
@@ -134,7 +136,8 @@ def preset_usage(
             hours[hour] = hours.get(hour, 0) + each["events"]
         for each_id, hours in merged.items():
             used: throttle.Use = ([], sorted([hour, n] for hour, n in hours.items()))
-            rows.append((kind, each_id, orjson.dumps(used).decode()))
+            text = orjson.dumps(used).decode()
+            rows += [(f"{kind}@{bucket}", each_id, text) for bucket in sorted(throttle.buckets(tank.limits))]
     upsert_rows(conn, tables.usage, ("kind", "id", "used"), rows, ("kind", "id"))
 
 

@@ -70,6 +70,8 @@ def store(
     owners = [assign(people, devices[i], users[i], ids) for i in fresh]
     _save(conn, people, last, now_ms)
     shown = _user_properties(conn, tank, [events[i] for i in fresh], owners, now_ms)
+    for gone, now in people.merges:
+        _merge_properties(conn, gone, now)  # what this very upload has set before the merge
     grouped = _user_groups(conn, [events[i] for i in fresh], owners)
     rows = []
     for i, owner, properties, groups in zip(fresh, owners, shown, grouped, strict=True):

@@ -35,6 +35,8 @@ class Limits:
     user_day: int | None
     window_ms: int
     source: str
+    bucket: str = ""
+    """Routes of one bucket are counted together; others have windows, and so counts, of their own."""
 
     def eps(self, kind: str) -> int | None:
         return self.device_eps if kind == "device" else self.user_eps
@@ -71,7 +73,13 @@ def limits(profile: str, route: str, windows_s: tuple[float, float, float]) -> L
         rates.get("user_day"),
         max(1, round(window * 1000)),
         found["source"],
+        rates["window"],
     )
+
+
+def buckets(profile: str) -> set[str]:
+    """The buckets in which a profile counts devices and users."""
+    return {rates["window"] for rates in _profiles()[profile]["routes"].values()}
 
 
 def recent(use: Use, now_ms: int, window_ms: int) -> int:

@@ -79,9 +79,19 @@ def min_id_length(options: Any) -> int:
 
 
 def _gunzip(body: bytes) -> bytes | None:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        unpacked = unpacker.decompress(body, MAX_UNPACKED_BYTES)
-    except zlib.error:
-        return None
-    return unpacked if unpacker.eof or unpacker.unconsumed_tail else None
+    """The unpacked body, at most :data:`MAX_UNPACKED_BYTES` of it; None when it is no gzip or ends too early."""
+    unpacked = b""
+    while body:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            unpacked += unpacker.decompress(body, MAX_UNPACKED_BYTES - len(unpacked))
+        except zlib.error:
+            return None
+        if unpacker.unconsumed_tail:
+            return unpacked
+        if not unpacker.eof:
+            return None
+        body = unpacker.unused_data
+        if len(unpacked) >= MAX_UNPACKED_BYTES:
+            return unpacked
+    return unpacked

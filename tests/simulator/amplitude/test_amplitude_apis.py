@@ -280,3 +280,21 @@ def lines_of_app(tank: Any) -> int:
     exported = lines(get(tank, "/api/2/export", start="20260101T00", end="20260101T00"))
     found: int = exported[0]["app"]
     return found
+
+
+def test_properties_set_before_a_merge_in_the_same_upload_are_kept(tank: Any) -> None:
+    tank.upload([{"device_id": "device-y", "user_id": "david", "event_type": "a"}])
+    tank.upload(
+        [
+            {"device_id": "device-z", "event_type": "a", "user_properties": {"x": 1}},
+            {"device_id": "device-z", "user_id": "david", "event_type": "a", "user_properties": {"y": 2}},
+        ]
+    )
+    assert tank.control("GET", "/amplitude/users").json()["users"][0]["user_properties"] == {"x": 1, "y": 2}
+
+
+def test_gzip_of_several_members(tank: Any) -> None:
+    body = json.dumps({"api_key": tank.key, "events": [A]}).encode()
+    packed = gzip.compress(body[:30]) + gzip.compress(body[30:])
+    answer = requests.post(f"{tank.amplitude}/2/httpapi", data=packed, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 200

@@ -123,3 +123,21 @@ def test_judge_agrees_with_a_naive_oracle(requests_: list[tuple[int, int]]) -> N
         if fits:
             use = throttle.add(use, count, now, LIMITS.window_ms, True)
             accepted += [now] * count
+
+
+def test_batch_and_http_v2_count_apart(make_tank: Any) -> None:
+    """Each endpoint has a window of its own; one must not shorten the other's memory."""
+    tank = make_tank(limits="http-v2", settings={"amplitude.project_eps_batch": 10**9})
+
+    def batch(first: int, count: int) -> int:
+        events = [{"device_id": "device-b", "event_type": "a"} for _ in range(count)]
+        status: int = tank.upload(events, "/batch").status_code
+        return status
+
+    assert {batch(n, 2000) for n in range(10)} == {200}
+    tank.advance("6s")
+    assert tank.upload([{"device_id": "device-b", "event_type": "a"}]).status_code == 200
+    assert {batch(n, 2000) for n in range(5)} == {200}
+    assert batch(0, 1) == 429
+    tank.advance("24s")
+    assert batch(0, 2000) == 200
