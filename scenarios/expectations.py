@@ -178,6 +178,9 @@ def requests(spec: Mapping[str, Any], view: View) -> list[Failure]:
             for path in each_spec.get("body_absent", ())
             if isinstance(body, Mapping) and not missing(find(body, path))
         ]
+        looks_inside = "body_absent" in each_spec or "events_per_request" in spec
+        if looks_inside and body is None and entry["request_body"]:
+            failures.append(Failure(f"{text}: the body cannot be read", "JSON", entry["request_body"][:200]))
         headers = {name.lower(): value for name, value in entry["request_headers"].items()}
         for name, value in each_spec.get("headers", {}).items():
             if not holds(value, headers.get(name.lower())):

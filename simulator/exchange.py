@@ -7,6 +7,7 @@ State it changes through ``call.conn`` is committed together with the journal en
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -311,7 +312,7 @@ def _exchange(
                 request.path,
                 flask.request.query_string.decode("latin-1"),
                 dict(request.headers.items()),
-                request.body,
+                _readable(request),
                 None if wire is not None and wire.cut else answer.status,
                 {"Content-Type": answer.type(), **answer.headers},
                 answer.raw(),
@@ -324,6 +325,16 @@ def _exchange(
             ),
         )
     return answer, n, wire
+
+
+def _readable(request: Request) -> bytes:
+    """The body for the journal: unpacked when it came as gzip, as far as it can be."""
+    if "gzip" not in request.headers.get("Content-Encoding", "").lower():
+        return request.body
+    try:
+        return zlib.decompressobj(wbits=31).decompress(request.body, MAX_READ_BYTES)
+    except zlib.error:
+        return request.body
 
 
 def _handle(handle: Handler, call: Call) -> Answer:

@@ -241,7 +241,37 @@ def _fixed_region(original: Any) -> Any:
     return load
 
 
+def _stays_failed(original: Any) -> Any:
+    def refused(self: Any, reply: Any, now_ms: int) -> None:
+        original(self, reply, now_ms)
+        if now_ms - (self.outbox.note("refused_ms") or now_ms) > 48 * 3_600_000:
+            self.outbox.set_note("paused_ms", now_ms + 10**12)
+
+    return refused
+
+
+def _old_name(event: Any) -> Any:
+    from connector.flows import currents
+
+    return currents.event_name(event)
+
+
+def _giant_for_ever(original: Any) -> Any:
+    def too_large(self: Any, batch: Any, reply: Any, now_ms: int) -> None:
+        if len(batch) == 1:
+            self.outbox.hold([(batch[0].n, now_ms + 60_000)])
+        else:
+            original(self, batch, reply, now_ms)
+
+    return too_large
+
+
 MUTANTS = (
+    Mutant("stays-failed", ("CUR-091",), "nothing is delivered any more after a loss", f"{_DELIVERY}:Delivery.refused", _stays_failed),
+    Mutant("needs-device", ("CUR-092",), "identified people without a device are not sent", f"{_FLOW}:identity",
+           _plain_identity(lambda found, _user: found if "device_id" in found else {})),
+    Mutant("never-newest", ("CUR-098",), "the newest names are not known", f"{_FLOW}:newest_name", lambda _o: _old_name),
+    Mutant("giant-for-ever", ("CUR-099",), "an event too large alone is tried for ever", f"{_DELIVERY}:Delivery.too_large", _giant_for_ever),
     Mutant("sends-user-alias", ("CUR-001",), "the external id is not sent", f"{_FLOW}:identity",
            _plain_identity(lambda found, user: {k: v for k, v in found.items() if k != "user_id"} or {"device_id": str(user.get("user_id", "no-device"))})),
     Mutant("invents-device", ("CUR-002",), "people without ids are sent under the Braze id", f"{_FLOW}:identity",

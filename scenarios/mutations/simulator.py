@@ -135,7 +135,28 @@ def _no_size(original: Any) -> Any:
     return lambda tank, upload, route, source, headers: upload.problem
 
 
+class _tiny:
+    def __init__(self, original: Any) -> None:
+        self.original = original
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+    def dumps(self, *args: Any, **more: Any) -> Any:
+        return _Short(self.original.dumps(*args, **more))
+
+
+class _Short(bytes):
+    def __len__(self) -> int:
+        return 1
+
+
 MUTANTS = (
+    Mutant("sim-retries-for-ever", ("CUR-093",), "events are re-sent without end", "simulator.braze.profiles:Rules.retry_lost_ms", lambda _o: lambda *_: 10**15),
+    Mutant("sim-gives-up-in-a-day", ("CUR-094",), "events are lost after a day in every profile", "simulator.braze.profiles:Rules.retry_lost_ms", lambda _o: lambda *_: 86_400_000),
+    Mutant("sim-no-halves", ("CUR-095",), "a batch that is too large is re-sent whole", _ACT, _instead("halve", "retry")),
+    Mutant("sim-sends-refused-again", ("CUR-096",), "refused events are re-sent in every profile", _ACT, _instead("halt_lossy", "halt")),
+    Mutant("sim-any-event-size", ("CUR-097",), "events of any size leave Braze", "simulator.braze.currents_emitting:orjson", _tiny),
     Mutant("sim-no-takeover", ("CUR-007",), "a new user never takes a device's history over", "simulator.amplitude.storing:assign", _new_id_for_user),
     Mutant("sim-device-first", ("CUR-009",), "the device decides who somebody is", "simulator.amplitude.storing:assign", _device_first),
     Mutant("sim-all-selected", ("CUR-045",), "the selection of events is ignored", "simulator.braze.currents_emitting:selected_types", _everything_selected),
