@@ -11,7 +11,7 @@ import orjson
 import requests
 from rich.console import Console
 
-from simulator.tank import CREDENTIALS
+from simulator.credentials import CREDENTIALS
 from simulator.up import Options, Unusable, clock_mode, run
 
 _CONTROL = "http://127.0.0.1:8700"

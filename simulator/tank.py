@@ -31,23 +31,11 @@ from sqlalchemy import (
 
 from simulator import clock as clocks
 from simulator import settings as named
+from simulator.credentials import CREDENTIALS, check_credential, readable_credentials
 from simulator.store import OBSERVING, Store, metadata
 
 Region = Literal["us", "eu"]
 
-CREDENTIALS = (
-    "amplitude_api_key",
-    "amplitude_secret_key",
-    "braze_rest_api_key",
-    "braze_app_id",
-    "braze_data_import_key",
-    "braze_partner_api_key",
-    "customerio_signing_key",
-    "currents_token",
-    "amplitude_feed_token",
-)
-_HEX_KEYS = {"amplitude_api_key", "amplitude_secret_key", "customerio_signing_key"}
-_UUID_KEYS = {"braze_rest_api_key", "braze_app_id", "braze_data_import_key", "braze_partner_api_key"}
 _FOUND_BY = ("amplitude_api_key", "amplitude_secret_key", "braze_rest_api_key", "braze_partner_api_key")
 
 directory = MetaData()
@@ -252,7 +240,7 @@ class Tanks:
         if unknown:
             raise ValueError(f"credential {unknown[0]!r} is unknown: give one of {', '.join(CREDENTIALS)}")
         for name, value in values.items():
-            _check_credential(name, value)
+            check_credential(name, value)
         start = clock or clocks.start("stepped")
         born = clocks.real_ms()
         with self.store.write() as conn:
@@ -404,7 +392,7 @@ class Tanks:
             raise ValueError(f"credential {name!r} is unknown: give one of {', '.join(CREDENTIALS)}")
         changes: dict[str, object] = {}
         if value is not None:
-            _check_credential(name, value)
+            check_credential(name, value)
             changes["value"] = value
         if revoked is not None:
             changes["revoked"] = revoked
@@ -440,22 +428,3 @@ _FIND = (
     .join(_credentials, _credentials.c.tank_id == _tanks.c.id)
     .where(_credentials.c.name == bindparam("name"), _credentials.c.value == bindparam("value"))
 )
-
-
-def _check_credential(name: str, value: object) -> None:
-    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,256}", value):
-        raise ValueError(f"credential {name} does not fit: use 1 to 256 printable characters without spaces")
-
-
-def readable_credentials(tank_id: str, seed: int) -> dict[str, str]:
-    """Default credentials: fixed by tank id and seed, in the vendors' own shapes."""
-    values = {}
-    for name in CREDENTIALS:
-        digest = hashlib.sha256(f"{name}:{tank_id}:{seed}".encode()).hexdigest()
-        if name in _HEX_KEYS:
-            values[name] = digest[:32]
-        elif name in _UUID_KEYS:
-            values[name] = f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"
-        else:
-            values[name] = f"{name.replace('_', '-')}-{digest[:16]}"
-    return values

@@ -153,12 +153,7 @@ def fates(conn: Connection, tank: Tank) -> dict[str, Fate]:
     rows: dict[str, int] = {
         row[0]: row[1] for row in conn.execute(select(table.c.insert_id, func.count()).group_by(table.c.insert_id))
     }
-    again: dict[str, int] = {
-        row[0]: row[1]
-        for row in conn.execute(
-            select(tables.duplicates.c.insert_id, func.count()).group_by(tables.duplicates.c.insert_id)
-        )
-    }
+    again: dict[str, int] = {row[0]: row[1] for row in conn.execute(select(tables.duplicates))}
     refused = {row.insert_id: row for row in conn.execute(select(tables.refusals))}
     return {
         each: Fate(

@@ -61,8 +61,7 @@ def store(
     fresh = _fresh(conn, tank, events, devices, insert_ids, keys, now_ms)
     if len(fresh) < len(events):
         kept = set(fresh)
-        lost = [(insert_ids[i], now_ms) for i in range(len(events)) if i not in kept]
-        insert_rows(conn, tables.duplicates, ("insert_id", "received_ms"), lost)
+        _count_duplicates(conn, [insert_ids[i] for i in range(len(events)) if i not in kept])
     users = [event.get("user_id") for event in events]
     people = _load(conn, set(devices), {user for user in users if user is not None})
     last = _counter(conn, "amplitude_id", FIRST_ID)
@@ -90,6 +89,15 @@ def store(
         rows.append((*names, now_ms, route, text, properties, groups))
     insert_rows(conn, tables.events, _EVENT_COLUMNS, rows)
     return Stored(len(rows), len(events) - len(fresh), len(people.merges))
+
+
+def _count_duplicates(conn: Connection, insert_ids: Sequence[str]) -> None:
+    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
+    conn.exec_driver_sql(
+        f"INSERT INTO amplitude_duplicates (insert_id, arrivals) VALUES ({mark}, 1) "
+        "ON CONFLICT (insert_id) DO UPDATE SET arrivals = amplitude_duplicates.arrivals + 1",
+        [(each,) for each in insert_ids],
+    )
 
 
 def _derived(tank: Tank, event: dict[str, Any]) -> str:

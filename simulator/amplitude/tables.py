@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Integer, String, Table
 
 from simulator.store import OBSERVING, metadata
 
@@ -104,9 +104,8 @@ event_ids = Table(
 duplicates = Table(
     "amplitude_duplicates",
     metadata,
-    Column("n", Integer, primary_key=True, autoincrement=True),
-    Column("insert_id", String, nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
+    Column("insert_id", String, primary_key=True),
+    Column("arrivals", Integer, nullable=False),
 )
 refusals = Table(
     "amplitude_refusals",
@@ -117,4 +116,3 @@ refusals = Table(
     Column("at_ms", BigInteger, nullable=False),
 )
 OBSERVING.update({"amplitude_duplicates", "amplitude_refusals"})
-Index("amplitude_duplicates_insert_id", duplicates.c.insert_id)

@@ -9,7 +9,8 @@ import orjson
 from simulator import clock as clocks
 from simulator import settings as named
 from simulator.control.frame import Ask, Refused
-from simulator.tank import CREDENTIALS, Tank
+from simulator.credentials import CREDENTIALS
+from simulator.tank import Tank
 
 
 def healthz(_ask: Ask) -> tuple[int, Any]:
