@@ -7,7 +7,7 @@ from functools import partial
 import flask
 
 from simulator import faults
-from simulator.amplitude import answers, cohorts, export, identify, ingest, people, uploads, usermap
+from simulator.amplitude import answers, chart_annotations, cohorts, export, identify, ingest, people, uploads, usermap
 from simulator.amplitude.callers import at_home, find_by_form, find_by_key_pair, find_by_secret
 from simulator.exchange import Answer, Found, Reason, Request, Route, make_app
 from simulator.tank import Region, Tanks
@@ -109,6 +109,21 @@ def _others(region: Region) -> list[Route]:
                 ("POST", "/api/3/cohorts/membership", "Cohorts: members", cohorts.membership, listed, (), "text/csv"),
             )
         ),
+    ]  # fmt: skip
+    states = {200: "done", 400: "the request does not fit", 403: "wrong key pair", 404: "unknown", 409: "exists"}
+    many, one, kinds = "/api/3/annotations", "/api/3/annotations/<annotation_id>", "/api/3/annotation-categories"
+    found += [
+        Route(method, path, name, handle, pair, export.wrong_key, chart_annotations.SOURCE, responses=states, query=query,
+              produces=envelope)
+        for method, path, name, handle, query in (
+            ("POST", many, "Annotations: create", chart_annotations.create, ()),
+            ("GET", many, "Annotations: list", chart_annotations.listed, ("category", "chart_id", "start", "end")),
+            ("GET", one, "Annotations: one", chart_annotations.single, ()),
+            ("PUT", one, "Annotations: change", chart_annotations.change, ()),
+            ("DELETE", one, "Annotations: delete", chart_annotations.delete, ()),
+            ("POST", kinds, "Annotation categories: create", chart_annotations.create_category, ()),
+            ("GET", kinds, "Annotation categories: list", chart_annotations.listed_categories, ("category",)),
+        )
     ]  # fmt: skip
     if region == "us":
         secret = partial(find_by_secret, region=region)

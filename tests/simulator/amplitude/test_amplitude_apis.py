@@ -298,3 +298,34 @@ def test_gzip_of_several_members(tank: Any) -> None:
     packed = gzip.compress(body[:30]) + gzip.compress(body[30:])
     answer = requests.post(f"{tank.amplitude}/2/httpapi", data=packed, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 200
+
+
+def test_annotations(tank: Any) -> None:
+    url = f"{tank.amplitude}/api/3/annotations"
+    body = {"label": "Launch", "start": "2026-06-15T02:00:00+02:00"}
+    made = requests.post(url, json=body, auth=pair(tank)).json()["data"]
+    assert made == {
+        "id": made["id"],
+        "start": "2026-06-15T00:00:00+00:00",
+        "label": "Launch",
+        "details": None,
+        "category": {"id": 1, "category": "Uncategorized"},
+        "end": None,
+        "chart_id": None,
+    }
+    kinds = f"{tank.amplitude}/api/3/annotation-categories"
+    kind = requests.post(kinds, json={"category": "Releases"}, auth=pair(tank)).json()["data"]
+    assert requests.post(kinds, json={"category": "Releases"}, auth=pair(tank)).status_code == 409
+    changed = requests.put(
+        f"{url}/{made['id']}", json={"category": "Releases", "chart_id": "abc"}, auth=pair(tank)
+    ).json()
+    assert changed["data"]["category"] == kind
+    assert (
+        requests.put(f"{url}/{made['id']}", json={"chart_id": None}, auth=pair(tank)).json()["data"]["chart_id"] is None
+    )
+    assert get(tank, "/api/3/annotations", category="Releases").json()["data"][0]["id"] == made["id"]
+    assert get(tank, "/api/3/annotations", start="2026-07-01T00:00:00+00:00").json()["data"] == []
+    for bad in ({"label": "x"}, {**body, "start": "2026-06-15"}, {**body, "category": "nowhere"}, {**body, "label": 3}):
+        assert requests.post(url, json=bad, auth=pair(tank)).status_code == 400
+    assert requests.delete(f"{url}/{made['id']}", auth=pair(tank)).json() == {"success": True}
+    assert get(tank, f"/api/3/annotations/{made['id']}").status_code == 404
