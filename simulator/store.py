@@ -198,6 +198,17 @@ def json_set(values: Iterable[Any]) -> Select[tuple[Any]]:
     return select(each.c.value)
 
 
+def rows_in(
+    conn: Connection, table: Table, columns: Sequence[str], key: str, values: Iterable[Any], more: str = ""
+) -> list[Any]:
+    """``columns`` of the rows whose ``key`` is one of ``values``; ``more`` is further SQL of the caller's own.
+
+    The same as a select with :func:`json_set`, without the cost of building a statement: for the ingest path.
+    """
+    sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {key} IN (SELECT value FROM json_each(?)) {more}"
+    return list(conn.exec_driver_sql(sql, (orjson.dumps(list(values)).decode(),)))
+
+
 def _placeholders(conn: Connection, count: int) -> str:
     mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     return ", ".join([mark] * count)

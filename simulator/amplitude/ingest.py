@@ -18,7 +18,7 @@ from simulator.amplitude import answers, storing, tables, throttle
 from simulator.amplitude.uploads import Upload
 from simulator.amplitude.validation import Problem, Rules, check
 from simulator.exchange import Answer, Call, Reason
-from simulator.store import json_set, upsert_rows
+from simulator.store import rows_in, upsert_rows
 from simulator.tank import Tank
 
 HTTP_V2, BATCH = "/2/httpapi", "/batch"
@@ -196,11 +196,10 @@ def _read_uses(conn: Connection, keys: Iterable[throttle.Key], bucket: str) -> d
     found: dict[throttle.Key, throttle.Use] = {}
     table = tables.usage
     for kind, values in by_kind.items():
-        mine = table.c.kind == f"{kind}@{bucket}"
-        query = select(table.c.id, table.c.used).where(mine, table.c.id.in_(json_set(values)))
-        for row in conn.execute(query):
-            rate, hours = orjson.loads(row[1])
-            found[(kind, row[0])] = (rate, hours)
+        for row in rows_in(conn, table, ("kind", "id", "used"), "id", values):
+            if row[0] == f"{kind}@{bucket}":
+                rate, hours = orjson.loads(row[2])
+                found[(kind, row[1])] = (rate, hours)
     return found
 
 

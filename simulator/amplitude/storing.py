@@ -15,7 +15,7 @@ from simulator.amplitude import tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
-from simulator.store import insert_rows, json_set, upsert_rows
+from simulator.store import insert_rows, rows_in, upsert_rows
 from simulator.tank import Tank
 
 DAY_MS = 86_400_000
@@ -47,8 +47,10 @@ class Stored:
         return {"events_stored": self.rows, "duplicates_ignored": self.duplicates, "merges": self.merges}
 
 
-def _many(table_column: Any, columns: Sequence[Any], values: Any) -> Any:
-    return select(*columns).where(table_column.in_(json_set(values)))
+def _known(conn: Connection, table: Any, values: Any) -> list[Any]:
+    """Whole rows of a table by its first column."""
+    names = [column.name for column in table.columns]
+    return rows_in(conn, table, names, names[0], values)
 
 
 def store(
@@ -129,10 +131,9 @@ def _fresh(
 ) -> list[int]:
     """Indexes of the events that are no duplicates, within the request and of the last days."""
     since = now_ms - round(float(tank.settings["amplitude.dedupe_days"]) * DAY_MS)
-    table = tables.events
-    query = _many(table.c.insert_key, (table.c.insert_id, table.c.device_id), keys)
     wanted = set(insert_ids)
-    found = conn.execute(query.where(table.c.received_ms > bindparam("since")), {"since": since})
+    recent = f"AND received_ms > {since}"
+    found = rows_in(conn, tables.events, ("insert_id", "device_id"), "insert_key", keys, recent)
     seen = {(row[0], row[1]) for row in found if row[0] in wanted}
     if not seen and len(wanted) == len(events) and not any("event_id" in event for event in events):
         return list(range(len(events)))
@@ -164,18 +165,16 @@ def _known_event_ids(
     carriers = {devices[i] for i, event in enumerate(events) if "event_id" in event and "time" in event}
     if not carriers or not tank.settings["amplitude.dedupe_by_event_id"]:
         return None
-    table = tables.event_ids
-    query = _many(table.c.device_id, (table.c.device_id, table.c.event_id, table.c.time_ms), carriers)
-    return {(r[0], r[1], r[2]) for r in conn.execute(query.where(table.c.received_ms > since))}
+    columns, recent = ("device_id", "event_id", "time_ms"), f"AND received_ms > {since}"
+    return {(r[0], r[1], r[2]) for r in rows_in(conn, tables.event_ids, columns, "device_id", carriers, recent)}
 
 
 def _load(conn: Connection, devices: set[str], users: set[str]) -> People:
     people = People()
-    table = tables.devices
-    for row in conn.execute(_many(table.c.device_id, (table,), devices)):
+    for row in _known(conn, tables.devices, devices):
         people.devices[row[0]] = Device(row[1], row[2])
     if users:
-        for row in conn.execute(_many(tables.users.c.user_id, (tables.users,), users)):
+        for row in _known(conn, tables.users, users):
             people.users[row[0]] = row[1]
     return people
 
@@ -198,7 +197,7 @@ def _save(conn: Connection, people: People, last: int, now_ms: int) -> None:
 def _merge_properties(conn: Connection, gone: int, now: int) -> None:
     # Amplitude IDs grow, so the larger one is the newer: its values win.
     table = tables.properties
-    held = {row[0]: row for row in conn.execute(_many(table.c.amplitude_id, (table,), (gone, now)))}
+    held = {row[0]: row for row in _known(conn, table, (gone, now))}
     if gone not in held:
         return
     newer, older = max(gone, now), min(gone, now)
@@ -230,7 +229,7 @@ def _user_properties(
         if any_stored is None:
             return [None] * len(events)
     table = tables.properties
-    held = {row[0]: row for row in conn.execute(_many(table.c.amplitude_id, (table,), set(owners)))}
+    held = {row[0]: row for row in _known(conn, table, set(owners))}
     current = {amplitude_id: orjson.loads(row[1]) for amplitude_id, row in held.items()}
     hour = now_ms // HOUR_MS
     updates = {a: (row[3] if row[2] == hour else 0) for a, row in held.items()}
@@ -263,7 +262,7 @@ def _user_groups(conn: Connection, events: Sequence[dict[str, Any]], owners: Seq
     if not setting and conn.execute(_ANY_GROUPS).first() is None:
         return [None] * len(events)
     table = tables.user_groups
-    texts = {row[0]: row[1] for row in conn.execute(_many(table.c.amplitude_id, (table,), set(owners)))}
+    texts = {row[0]: row[1] for row in _known(conn, table, set(owners))}
     changed: set[int] = set()
     shown: list[str | None] = []
     for event, owner in zip(events, owners, strict=True):

@@ -86,8 +86,8 @@ counters = Table(
 usage = Table(
     "amplitude_usage",
     metadata,
-    Column("kind", String, primary_key=True),
     Column("id", String, primary_key=True),
+    Column("kind", String, primary_key=True),
     Column("used", String, nullable=False),
     sqlite_with_rowid=False,
 )
