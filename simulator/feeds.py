@@ -55,9 +55,10 @@ def post(
         now_ms = meta.clock.now_ms()
         fault = faults.draw(tank, conn, platform, path, now_ms) if meta.faults else None
     began = clock.real_us()
+    sent_order = tank.next_order()
     outcome = _send(url, body, headers, timeout_s, fault)
     if outcome.reached:
-        tank.note_fed()
+        tank.note_fed(sent_order)
     with tank.store.write() as conn:
         journal.record(
             tank,

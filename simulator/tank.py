@@ -122,6 +122,7 @@ class Tank:
         self.clock = Clock(self)
         self.settings = named.Settings({})
         self.fed_order = 0
+        self.sent_order = 0
         self.order_lock = threading.Lock()
         self.order = 0
         self.open_requests = 0
@@ -189,9 +190,10 @@ class Tank:
         with self.order_lock:
             self.open_requests -= 1
 
-    def note_fed(self) -> None:
-        """Remember that a feed has just been answered by the connector."""
+    def note_fed(self, sent_order: int) -> None:
+        """Remember that a feed, sent at ``sent_order``, has just been answered by the connector."""
         self.fed_order = self.next_order()
+        self.sent_order = max(self.sent_order, sent_order)
 
 
 _SELECT_META = select(_meta)

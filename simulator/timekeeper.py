@@ -166,6 +166,8 @@ class Timekeeper:
                     # It may have been let go long after the last traffic: it has to have its time.
                     if min(idle_ms, clocks.real_ms() - wait.released_ms) < settings["clock.busy_ms"]:
                         return False
+                elif wait.order < self.tank.sent_order and idle_ms < settings["clock.lag_ms"]:
+                    return False  # it has not looked up since the last feed: it has yet to notice
                 elif wait.order < self.tank.fed_order and not settled:
                     return False
         return True
