@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import flask
@@ -18,9 +18,10 @@ from sqlalchemy import Connection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from simulator import clock, faults, journal, openapi
+from simulator import clock, faults, journal, openapi, pools
+from simulator.pools import Pool
 from simulator.tank import Tank, Tanks
-from simulator.wire import KEY, Wire
+from simulator.wire import KEY, STREAM, Wire
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +63,18 @@ class Reason:
 
 @dataclass(frozen=True)
 class Answer:
-    """``body``: bytes or text as they are; a dict or list becomes compact JSON in its own key order."""
+    """``body``: bytes or text as they are; a dict or list becomes compact JSON in its own key order.
+
+    ``stream`` makes the pieces of a body that is too large to hold: it is called after the handler's transaction
+    is over and opens its own.
+    """
 
     status: int
     body: bytes | str | Mapping[str, Any] | list[Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str | None = None
     why: tuple[Reason, ...] = ()
+    stream: Callable[[], Iterator[bytes]] | None = None
 
     def raw(self) -> bytes:
         """The body as bytes."""
@@ -133,6 +139,8 @@ class Route:
     """Names of query parameters (or form fields) it reads."""
     produces: tuple[str, ...] = ("application/json",)
     """Content types of its answers."""
+    pools: tuple[Pool, ...] = ()
+    """The pools of parallel requests it takes a place in."""
 
 
 FaultAnswer = Callable[[faults.Fault, Request], Answer]
@@ -235,6 +243,9 @@ def _respond(answer: Answer, request_id: str | None) -> flask.Response:
     headers["Content-Type"] = answer.type()
     if request_id is not None:
         headers["X-Wavetank-Request"] = request_id
+    if answer.stream is not None:
+        flask.request.environ[STREAM] = True
+        return flask.Response(answer.stream(), status=answer.status, headers=headers)
     return flask.Response(answer.raw(), status=answer.status, headers=headers)
 
 
@@ -261,15 +272,38 @@ def _view(frame: Platform, route: Route) -> Callable[..., flask.Response]:
             answer = not_simulated(frame, route) if route.handle is None else route.refuse(request, found.detail)
             return _respond(answer, None)
         tank.enter()
+        places: list[int] = []
+        wire: Wire | None = None
+        streams = False
         try:
-            answer, n, wire = _exchange(frame, route, request, found, tank, path_args, began)
+            places, full = _places(route, tank)
+            answer, n, wire = _exchange(frame, route, request, found, tank, path_args, began, full)
+            response = _respond(answer, f"{tank.id}.{n}")
+            streams = answer.stream is not None
         finally:
-            tank.leave()
+            if not streams:
+                _leave(tank, places, 0 if wire is None else wire.delay_ms)
+        if streams:
+            response.call_on_close(lambda: _leave(tank, places, 0))
         if wire is not None:
             flask.request.environ[KEY] = wire
-        return _respond(answer, f"{tank.id}.{n}")
+        return response
 
     return view
+
+
+def _places(route: Route, tank: Tank) -> tuple[list[int], Pool | None]:
+    if not route.pools:
+        return [], None
+    with tank.store.write() as conn:
+        return pools.take(conn, route.pools)
+
+
+def _leave(tank: Tank, places: Sequence[int], busy_ms: int) -> None:
+    if places:
+        with tank.store.write() as conn:
+            pools.keep(conn, places, busy_ms)
+    tank.leave()
 
 
 def _exchange(
@@ -280,6 +314,7 @@ def _exchange(
     tank: Tank,
     path_args: Mapping[str, Any],
     began: int,
+    full: Pool | None,
 ) -> tuple[Answer, int, Wire | None]:
     with tank.store.write() as conn:
         meta = tank.meta(conn)
@@ -293,9 +328,11 @@ def _exchange(
             answer = not_simulated(frame, route) if route.handle is None else route.refuse(request, found.detail)
         elif route.handle is None:
             answer = not_simulated(frame, route)
+        elif full is not None:
+            answer = full.refuse(request)
         else:
             answer = _handle(route.handle, Call(request, tank, conn, now_ms, path_args, found.detail))
-        wire = _wire(fault)
+        wire = _busy(_wire(fault), route, tank)
         if wire is not None and wire.cut:
             outcome = "applied, answer lost" if applied else "connection reset, not applied"
         elif fault is not None:
@@ -367,6 +404,14 @@ def _unapplied(frame: Platform, route: Route, request: Request, fault: faults.Fa
     else:
         answer = frame.fault_answer(fault, request)
     return Answer(answer.status, answer.body, answer.headers, answer.content_type, why)
+
+
+def _busy(wire: Wire | None, route: Route, tank: Tank) -> Wire | None:
+    """A request in a pool is under way for a moment, else parallel requests would never meet."""
+    least = max((int(tank.settings[pool.busy_setting]) for pool in route.pools), default=0)
+    if not least:
+        return wire
+    return Wire(delay_ms=least) if wire is None else replace(wire, delay_ms=max(wire.delay_ms, least))
 
 
 def _wire(fault: faults.Fault | None) -> Wire | None:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from simulator.exchange import MAX_READ_BYTES
-from simulator.wire import KEY, Wire, pieces, reset_peer
+from simulator.wire import KEY, STREAM, Wire, pieces, reset_peer
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -43,12 +43,18 @@ class Adapter:
             loop = asyncio.get_running_loop()
             status, headers, answer = await loop.run_in_executor(self.executor, self._call, environ)
         wire: Wire | None = environ.get(KEY)
+        if not isinstance(answer, bytes):
+            if wire is None or wire.whole:
+                await _stream(proto, status, headers, answer, 0 if wire is None else wire.delay_ms)
+                return
+            answer = _joined(answer)
         if wire is None:
             proto.response_bytes(status, headers, answer)
             return
         await _carry_out(wire, scope.client, proto, status, headers, answer)
 
-    def _call(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _call(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes | Iterable[bytes]]:
+        """Status, headers and body; an answer that is made piece by piece is handed out as it is."""
         started: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[..., Any]:
@@ -56,13 +62,39 @@ class Adapter:
             return lambda _data: None
 
         result = self.app(environ, start_response)
-        try:
-            answer = b"".join(result)
-        finally:
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
-        return started[0], started[1], answer
+        return started[0], started[1], result if environ.get(STREAM) else _joined(result)
+
+
+def _joined(result: Iterable[bytes]) -> bytes:
+    try:
+        return b"".join(result)
+    finally:
+        _close(result)
+
+
+def _close(result: Iterable[bytes]) -> None:
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
+
+
+async def _stream(
+    proto: Any, status: int, headers: list[tuple[str, str]], result: Iterable[bytes], delay_ms: int
+) -> None:
+    """Send pieces as they are made, each of them made in a thread: the loop stays free for other requests."""
+    loop = asyncio.get_running_loop()
+    source = iter(result)
+    try:
+        if delay_ms:
+            await asyncio.sleep(delay_ms / 1000)
+        transport = proto.response_stream(status, headers)
+        while True:
+            piece = await loop.run_in_executor(None, next, source, None)
+            if piece is None:
+                return
+            await transport.send_bytes(piece)
+    finally:
+        await loop.run_in_executor(None, _close, result)
 
 
 async def _read(scope: Any, proto: Any) -> bytes | None:

@@ -16,6 +16,8 @@ from typing import Any
 from simulator import clock
 
 KEY = "wavetank.wire"
+STREAM = "wavetank.stream"
+"""Set in the environ of a request whose answer is made piece by piece."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Wire:
     cut: bool = False
     keep: float | None = None
     bytes_per_s: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the answer goes out unharmed, at most later."""
+        return not self.cut and self.keep is None and not self.bytes_per_s
 
     def busy_ms(self, size: int) -> int:
         """Real ms that an answer of ``size`` bytes is under way."""
@@ -80,6 +87,9 @@ class ThreadedWire:
         body = self.app(environ, start_response)
         wire: Wire | None = environ.get(KEY)
         if wire is None:
+            return body
+        if environ.get(STREAM) and wire.whole:
+            clock.real_sleep(wire.delay_ms / 1000)
             return body
         whole = b"".join(body)
         if wire.delay_ms:

@@ -7,7 +7,19 @@ from functools import partial
 import flask
 
 from simulator import faults
-from simulator.amplitude import answers, chart_annotations, cohorts, export, identify, ingest, people, uploads, usermap
+from simulator.amplitude import (
+    answers,
+    chart_annotations,
+    cohort_files,
+    cohorts,
+    export,
+    identify,
+    ingest,
+    parallel,
+    people,
+    uploads,
+    usermap,
+)
 from simulator.amplitude.callers import at_home, find_by_form, find_by_key_pair, find_by_secret
 from simulator.exchange import Answer, Found, Reason, Request, Route, make_app
 from simulator.tank import Region, Tanks
@@ -88,15 +100,15 @@ def _others(region: Region) -> list[Route]:
         Route("GET", "/api/2/usermap", "User Mapping: read", usermap.read, pair, export.wrong_key, usermap.SOURCE,
               responses=listed, query=("user_ids",), produces=envelope),
         Route("GET", "/api/2/export", "Export", export.export, pair, export.wrong_key, export.SOURCE,
-              responses={200: "a zip", 400: "bad range", 403: "wrong key pair", 404: "no data"},
-              query=("start", "end"), produces=("application/zip", *envelope)),
+              responses={200: "a zip", 400: "bad range", 403: "wrong key pair", 404: "no data", 429: "too many"},
+              query=("start", "end"), produces=("application/zip", *envelope), pools=(parallel.REST,)),
         Route("GET", "/api/2/usersearch", "User search", people.search, pair, export.wrong_key, people.REST,
-              responses=listed, query=("user",), produces=envelope),
+              responses=listed, query=("user",), produces=envelope, pools=(parallel.SEARCH,)),
         Route("GET", "/api/2/useractivity", "User activity", people.activity, pair, export.wrong_key, people.REST,
-              responses=listed, query=("user", "offset", "limit", "direction"), produces=envelope),
+              responses=listed, query=("user", "offset", "limit", "direction"), produces=envelope, pools=(parallel.REST,)),
         *(
             Route(method, path, name, handle, pair, export.wrong_key, cohorts.SOURCE, responses=dict(states),
-                  query=query, produces=(kind, *envelope))
+                  query=query, produces=(kind, *envelope), pools=(parallel.REST,))
             for method, path, name, handle, states, query, kind in (
                 ("GET", "/api/3/cohorts", "Cohorts: list", cohorts.listed, listed, ("includeSyncInfo",), "text/csv"),
                 ("GET", "/api/3/cohorts/<cohort_id>", "Cohorts: one", cohorts.single, job, (), "text/csv"),
@@ -104,7 +116,8 @@ def _others(region: Region) -> list[Route]:
                  ("props", "propKeys"), "text/csv"),
                 ("GET", "/api/5/cohorts/request-status/<request_id>", "Cohorts: status", cohorts.status, job, (),
                  "text/csv"),
-                ("GET", "/api/5/cohorts/request/<request_id>/file", "Cohorts: file", cohorts.file, job, (), "text/csv"),
+                ("GET", "/api/5/cohorts/request/<request_id>/file", "Cohorts: file", cohort_files.file, {**job, 302: "a link"},
+                 (), "text/csv"),
                 ("POST", "/api/3/cohorts/upload", "Cohorts: upload", cohorts.upload, listed, (), "text/csv"),
                 ("POST", "/api/3/cohorts/membership", "Cohorts: members", cohorts.membership, listed, (), "text/csv"),
             )
@@ -125,6 +138,12 @@ def _others(region: Region) -> list[Route]:
             ("GET", kinds, "Annotation categories: list", chart_annotations.listed_categories, ("category",)),
         )
     ]  # fmt: skip
+    found.append(
+        Route("GET", cohort_files.LINK, "Cohorts: file behind a link", cohort_files.linked,
+              partial(cohort_files.find_by_link, region=region), cohort_files.denied, cohorts.SOURCE,
+              responses={200: "the members", 403: "no or a stale signature"},
+              query=("X-Amz-Date", "X-Amz-Expires", "X-Amz-Signature"), produces=("text/csv", "application/xml"))
+    )  # fmt: skip
     if region == "us":
         secret = partial(find_by_secret, region=region)
         states = {200: "a profile", 400: "unknown person", 401: "wrong secret", 404: "unknown person", 429: "too many"}

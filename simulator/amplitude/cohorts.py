@@ -5,8 +5,6 @@ Source: Amplitude docs, Behavioral Cohorts API. Cohorts here are uploaded lists;
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -191,7 +189,8 @@ def _apply(conn: Connection, cohort_id: str, found: set[int], operation: str) ->
 # -- reading
 
 
-def _size(conn: Connection, cohort_id: str) -> int:
+def size(conn: Connection, cohort_id: str) -> int:
+    """How many members a cohort has now."""
     query = select(func.count()).select_from(members).where(members.c.cohort_id == cohort_id)
     return int(conn.execute(query).scalar_one())
 
@@ -216,7 +215,7 @@ def _shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
         "owners": [row.owner],
         "viewers": [],
         "published": bool(row.published),
-        "size": _size(conn, row.id),
+        "size": size(conn, row.id),
         "type": "manual_upload",
         "createdAt": row.created_ms // 1000,
         "lastMod": row.changed_ms // 1000,
@@ -276,7 +275,7 @@ def ask(call: Call) -> Answer:
     row = _row(conn, call.path_args["cohort_id"])
     if row is None:
         return refused(400, "Invalid cohort", "no such cohort")
-    if _size(conn, row.id) > MAX_SIZE:
+    if size(conn, row.id) > MAX_SIZE:
         return refused(400, "Invalid cohort", "the cohort has more than 2,000,000 members")
     limited = ingest.over_rate(call, "cohort-download", 1, 60, 600_000) or ingest.over_rate(
         call, "cohort-month", 1, int(call.tank.settings["amplitude.cohort_downloads_per_month"]), 30 * 86_400_000
@@ -292,14 +291,15 @@ def ask(call: Call) -> Answer:
     return Answer(202, {"request_id": request_id, "cohort_id": row.id})
 
 
-def _request(call: Call) -> Any:
+def request_of(call: Call) -> Any:
+    """The row of the request that the path names, None when it is unknown or too old."""
     found = call.conn.execute(select(requests).where(requests.c.id == call.path_args["request_id"])).first()
     return None if found is None or call.now_ms - found.asked_ms > REQUEST_LIVES_MS else found
 
 
 def status(call: Call) -> Answer:
     """Second step: 202 while the job is in progress, then 200."""
-    found = _request(call)
+    found = request_of(call)
     if found is None:
         return refused(404, "Not found", "no such request, or it is older than 7 days")
     done = found.polls >= int(call.tank.settings["amplitude.cohort_polls"])
@@ -307,34 +307,3 @@ def status(call: Call) -> Answer:
     word = "JOB COMPLETED" if done else "JOB INPROGRESS"
     body = {"request_id": found.id, "cohort_id": found.cohort_id, "async_status": word}
     return Answer(200 if done else 202, body)
-
-
-def file(call: Call) -> Answer:
-    """Third step: the members as CSV, every cell quoted."""
-    found = _request(call)
-    if found is None:
-        return refused(404, "Not found", "no such request, or it is older than 7 days")
-    conn = call.conn
-    ids = _member_ids(conn, found.cohort_id)
-    names = _names(conn, ids)
-    props = orjson.loads(found.props)
-    table = tables.properties
-    held: dict[int, dict[str, Any]] = {}
-    if props["all"]:
-        query = select(table.c.amplitude_id, table.c.properties).where(table.c.amplitude_id.in_(json_set(ids)))
-        held = {row[0]: orjson.loads(row[1]) for row in conn.execute(query)}
-    keys = props["keys"] or sorted({key for each in held.values() for key in each})
-    columns = keys if props["all"] else []
-    text = io.StringIO()
-    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerow(["amplitude_id", "user_id", *columns])
-    for each in ids:
-        values = held.get(each, {})
-        writer.writerow([each, names.get(each, ""), *(_cell(values.get(key)) for key in columns)])
-    return Answer(200, text.getvalue(), content_type="text/csv")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -6,22 +6,32 @@ Source: Amplitude docs, Export API, with the file naming and the 404 of recorded
 from __future__ import annotations
 
 import gzip
-import io
+import itertools
 import re
-import tempfile
 import zipfile
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import IO, Any, cast
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select
 
 from simulator.amplitude import rows, tables
+from simulator.draining import Draining
 from simulator.exchange import Answer, Call, Reason
+from simulator.tank import Tank
 
 SOURCE = "Amplitude docs, Export API"
 HOUR_MS = 3_600_000
 MAX_DAYS = 365
+PAGE = 2_000
+"""Events read at once: what a page holds is all that is in memory."""
+PARTITION = 100_000
+"""Events of one hour in one file; further ones go to the next partition."""
+_FRAME_BYTES = 1_300
+"""About the length of a line without what the caller sent."""
 NOTHING = (
     b'{"error": {"http_code": 404, "type": "unspecified", "message": "Unspecified Error", '
     b'"metadata": {"details": "Raw data files were not found."}}}'
@@ -61,46 +71,69 @@ def export(call: Call) -> Answer:
         return refused(400, "Invalid request", "the range is empty or longer than 365 days")
     delay_ms = round(float(call.tank.settings["amplitude.export_delay_h"]) * HOUR_MS)
     # An hour shows when it has ended and the delay has passed.
-    last = (call.now_ms - delay_ms) // HOUR_MS - 1
-    app = rows.project_id(call.tank.id, call.tank.seed)
-    content = _archive(call, app, start, min(end, last))
-    if content is None:
+    last = min(end, (call.now_ms - delay_ms) // HOUR_MS - 1)
+    span = (start * HOUR_MS, (last + 1) * HOUR_MS)
+    first_n, last_n, size = call.conn.execute(_SIZE, {"from": span[0], "until": span[1]}).one()
+    if first_n is None:
         why = Reason("no-data", "no events in these hours, or they are not available yet", SOURCE, {"until": last})
         return Answer(404, NOTHING, content_type="application/json; charset=utf-8", why=(why,))
-    return Answer(200, content, content_type="application/zip")
+    most = int(call.tank.settings["amplitude.export_max_bytes"])
+    if size > most:
+        return refused(400, "Invalid request", f"the result of about {size} bytes is larger than {most}")
+    why = Reason("exported", "events of whole hours, by the time of their upload", SOURCE, {"bytes_about": size})
+    pieces = partial(_archive, call.tank, span, (first_n, last_n))
+    return Answer(200, content_type="application/zip", why=(why,), stream=pieces)
 
 
-def _archive(call: Call, app: int, first: int, last: int) -> bytes | None:
-    table = tables.events
-    query = (
-        select(table)
-        .where(table.c.received_ms >= first * HOUR_MS, table.c.received_ms < (last + 1) * HOUR_MS)
-        .order_by(table.c.received_ms, table.c.n)
-    )
-    with tempfile.SpooledTemporaryFile(max_size=32 * 1024 * 1024) as spool:
-        with zipfile.ZipFile(spool, "w", zipfile.ZIP_STORED) as archive:
-            hour: int | None = None
-            lines: io.BytesIO | None = None
-            writer: Any = None
-            for row in call.conn.execute(query):
-                if row.received_ms // HOUR_MS != hour:
-                    _finish(archive, app, hour, lines, writer)
-                    hour = row.received_ms // HOUR_MS
-                    lines = io.BytesIO()
-                    writer = gzip.GzipFile(fileobj=lines, mode="wb", mtime=0)
-                groups = orjson.loads(row.user_groups) if row.user_groups else None
-                writer.write(orjson.dumps(rows.exported(row, app, groups)) + b"\n")
-            _finish(archive, app, hour, lines, writer)
-            if hour is None:
-                return None
-        spool.seek(0)
-        return spool.read()
+_E = tables.events.c
+_SPAN = (_E.received_ms >= bindparam("from"), _E.received_ms < bindparam("until"))
+_LINE_BYTES = func.length(_E.event) + func.coalesce(func.length(_E.user_properties), 0) + _FRAME_BYTES
+_SIZE = select(func.min(_E.n), func.max(_E.n), func.coalesce(func.sum(_LINE_BYTES), 0)).where(*_SPAN)
 
 
-def _finish(archive: zipfile.ZipFile, app: int, hour: int | None, lines: io.BytesIO | None, writer: Any) -> None:
-    if hour is None or lines is None:
-        return
-    writer.close()
+def _archive(tank: Tank, span: tuple[int, int], numbers: tuple[int, int]) -> Iterator[bytes]:
+    """The zip, file by file: each is made on disk and sent, so memory does not grow with the export."""
+    app = rows.project_id(tank.id, tank.seed)
+    parts: Counter[int] = Counter()
+    with Draining() as out:
+        with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_STORED) as archive:
+            for hour, events in itertools.groupby(_events(tank, span, numbers), lambda row: row.received_ms // HOUR_MS):
+                for first in events:
+                    info = zipfile.ZipInfo(_name(app, hour, parts[hour]), date_time=(2020, 1, 1, 0, 0, 0))
+                    parts[hour] += 1
+                    with archive.open(info, "w") as entry, gzip.GzipFile(fileobj=entry, mode="wb", mtime=0) as lines:
+                        for row in itertools.chain([first], itertools.islice(events, PARTITION - 1)):
+                            lines.write(_line(row, app))
+                    yield from out.drain()
+        yield from out.drain()
+
+
+def _name(app: int, hour: int, part: int) -> str:
     moment = datetime.fromtimestamp(hour * 3600, UTC)
-    name = f"{app}/{app}_{moment:%Y-%m-%d}_{moment.hour}#0.json.gz"
-    archive.writestr(zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0)), lines.getvalue())
+    return f"{app}/{app}_{moment:%Y-%m-%d}_{moment.hour}#{part}.json.gz"
+
+
+def _line(row: Any, app: int) -> bytes:
+    groups = orjson.loads(row.user_groups) if row.user_groups else None
+    return orjson.dumps(rows.exported(row, app, groups)) + b"\n"
+
+
+def _events(tank: Tank, span: tuple[int, int], numbers: tuple[int, int]) -> Iterator[Any]:
+    """The rows of a span of upload times in the order they came, read page by page."""
+    after, last = numbers[0] - 1, numbers[1]
+    while True:
+        given = {"after": after, "last": last, "from": span[0], "until": span[1], "page": PAGE}
+        with tank.store.read() as conn:
+            page = conn.execute(_PAGE_OF, given).all()
+        if not page:
+            return
+        yield from page
+        after = page[-1].n
+
+
+_PAGE_OF = (
+    select(tables.events)
+    .where(_E.n > bindparam("after"), _E.n <= bindparam("last"), *_SPAN)
+    .order_by(_E.n)
+    .limit(bindparam("page"))
+)

@@ -1,0 +1,149 @@
+"""The file of a cohort download: in the answer itself, or behind a link that expires.
+
+Source: Amplitude docs, Behavioral Cohorts API, Download.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from sqlalchemy import Connection, bindparam, func, select
+
+from simulator.amplitude import cohorts, tables
+from simulator.amplitude.cohorts import SOURCE, refused
+from simulator.exchange import Answer, Call, Found, Reason, Request
+from simulator.store import json_set
+from simulator.tank import Region, Tank, Tanks, UnknownTank
+
+LINK = "/cohort-files/<tank_id>/<request_id>.csv"
+PAGE = 5_000
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+def file(call: Call) -> Answer:
+    """Third step of a download: the members as CSV, or a redirect to them when they are many."""
+    found = cohorts.request_of(call)
+    if found is None:
+        return refused(404, "Not found", "no such request, or it is older than 7 days")
+    most = int(call.tank.settings["amplitude.cohort_redirect_above"])
+    if cohorts.size(call.conn, found.cohort_id) > most:
+        why = Reason("file-link", "the cohort is large: its file is behind a link that expires", SOURCE)
+        return Answer(302, b"", {"Location": _link(call, found.id)}, "text/html", why=(why,))
+    return _answer(call, found)
+
+
+def _answer(call: Call, found: Any) -> Answer:
+    props = orjson.loads(found.props)
+    columns = props["keys"] or _all_keys(call.conn, found.cohort_id) if props["all"] else []
+    return Answer(200, content_type="text/csv", stream=partial(_lines, call.tank, found.cohort_id, columns))
+
+
+def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
+    """Every user property that a member has."""
+    each = func.json_each(tables.properties.c.properties).table_valued("key", "value")
+    member = cohorts.members.c
+    query = select(each.c.key).where(
+        member.cohort_id == cohort_id, tables.properties.c.amplitude_id == member.amplitude_id
+    )
+    return sorted(conn.execute(query.distinct()).scalars())
+
+
+def _lines(tank: Tank, cohort_id: str, columns: Sequence[str]) -> Iterator[bytes]:
+    """The file, page by page; every cell is quoted."""
+    yield _csv([["amplitude_id", "user_id", *columns]])
+    after = 0
+    while True:
+        with tank.store.read() as conn:
+            given = {"cohort": cohort_id, "after": after, "page": PAGE}
+            page = [(row[0], row[1]) for row in conn.execute(_PAGE_OF, given)]
+            held = _properties(conn, [each for each, _ in page]) if columns else {}
+        if not page:
+            return
+        yield _csv([a, name or "", *(_cell(held.get(a, {}).get(key)) for key in columns)] for a, name in page)
+        after = page[-1][0]
+
+
+_M = cohorts.members.c
+_PAGE_OF = (
+    select(_M.amplitude_id, tables.users.c.user_id)
+    .select_from(cohorts.members.outerjoin(tables.users, tables.users.c.amplitude_id == _M.amplitude_id))
+    .where(_M.cohort_id == bindparam("cohort"), _M.amplitude_id > bindparam("after"))
+    .order_by(_M.amplitude_id)
+    .limit(bindparam("page"))
+)
+
+
+def _properties(conn: Connection, ids: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+    table = tables.properties
+    query = select(table.c.amplitude_id, table.c.properties).where(table.c.amplitude_id.in_(json_set(ids)))
+    return {row[0]: orjson.loads(row[1]) for row in conn.execute(query)}
+
+
+def _csv(lines: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+# -- the link
+
+
+def _link(call: Call, request_id: str) -> str:
+    host = call.request.headers.get("Host", "")
+    stamp = datetime.fromtimestamp(call.now_ms / 1000, UTC).strftime(_STAMP)
+    seconds = f"{float(call.tank.settings['amplitude.file_link_s']):g}"
+    signed = {
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": seconds,
+        "X-Amz-Signature": _signature(call.tank, request_id, stamp, seconds),
+    }
+    return f"http://{host}/cohort-files/{call.tank.id}/{request_id}.csv?{urlencode(signed)}"
+
+
+def _signature(tank: Tank, request_id: str, stamp: str, seconds: str) -> str:
+    key = tank.credential("amplitude_secret_key").encode()
+    return hmac.new(key, f"{request_id}\n{stamp}\n{seconds}".encode(), hashlib.sha256).hexdigest()
+
+
+def find_by_link(request: Request, tanks: Tanks, region: Region) -> Found:
+    """By the tank's name in the path; the detail is the signed query."""
+    given = {name: values[-1] for name, values in request.query.items() if values}
+    try:
+        tank = tanks.get(request.path.split("/")[2])
+    except (UnknownTank, IndexError):
+        return Found(None, given)
+    request_id = request.path.rpartition("/")[2].removesuffix(".csv")
+    right = _signature(tank, request_id, given.get("X-Amz-Date", ""), given.get("X-Amz-Expires", ""))
+    fits = hmac.compare_digest(right.encode(), given.get("X-Amz-Signature", "").encode("utf-8", "replace"))
+    return Found(tank, given) if fits and tank.region == region else Found(None, given)
+
+
+def denied(_request: object, _detail: object, message: str = "Access Denied") -> Answer:
+    """The file store's refusal: XML."""
+    error = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{error}'
+    return Answer(403, body, content_type="application/xml", why=(Reason("access-denied", message, SOURCE),))
+
+
+def linked(call: Call) -> Answer:
+    """The file behind a link, as long as the link lives."""
+    signed_ms = datetime.strptime(call.detail["X-Amz-Date"], _STAMP).replace(tzinfo=UTC).timestamp() * 1000
+    if call.now_ms > signed_ms + 1000 * float(call.detail["X-Amz-Expires"]):
+        return denied(None, None, "Request has expired")
+    found = cohorts.request_of(call)
+    return denied(None, None) if found is None else _answer(call, found)
