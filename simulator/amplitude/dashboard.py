@@ -172,9 +172,8 @@ def _counts(
     )
     source = joined.join(points, within)
     if metric == "new":
-        earliest, whose = _people(conn)
-        first = select(whose.label("person"), func.min(events.c.time_ms).label("at")).select_from(earliest)
-        begun = first.group_by(whose).cte("begun")
+        first = select(person.label("person"), func.min(events.c.time_ms).label("at")).select_from(joined)
+        begun = first.group_by(person).cte("begun")
         source = source.join(begun, and_(begun.c.person == person, begun.c.at == events.c.time_ms))
     columns = [points.c.key.label("point"), *([] if group is None else [group.label("grouped")])]
     query = select(*columns, func.count(person.distinct())).select_from(source).where(*conditions).group_by(*columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulator.amplitude import chart_annotations, dashboard, deletions, export, releases
-from simulator.exchange import Found, Request, Route
+from simulator.exchange import Found, Handler, Request, Route
 from simulator.tank import Tanks
 
 _DASHBOARD = "Amplitude docs, Dashboard REST API"
@@ -65,7 +65,7 @@ def beside_the_flows(pair: Callable[[Request, Tanks], Found]) -> list[Route]:
     jobs = "/api/2/deletions/users"
     ranged = ("category", "chart_id", "start", "end")
     marks = {404: "unknown", 409: "exists"}
-    table = (
+    table: tuple[tuple[str, str, str, Handler, str, dict[int, str], tuple[str, ...]], ...] = (
         ("GET", "/api/2/events/list", "Events list", dashboard.events_list, _DASHBOARD, {429: "cost"}, ()),
         ("GET", "/api/2/users", "Active and new users", dashboard.users, _DASHBOARD, {429: "cost"},
          ("start", "end", "m", "i", "s", "g")),

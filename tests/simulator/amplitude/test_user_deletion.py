@@ -43,7 +43,8 @@ def test_a_job_from_request_to_run(tank: Any) -> None:
         "status": "staging",
     }
     assert (answer.status_code, answer.json()) == (200, [job])
-    assert isinstance(app, str) and jobs(tank) == [job]
+    assert isinstance(app, str)
+    assert jobs(tank) == [job]
     tank.advance("9d")
     assert jobs(tank) == [{**job, "status": "submitted"}]
     assert len(tank.events()) == 4
