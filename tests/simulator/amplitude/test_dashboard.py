@@ -200,3 +200,12 @@ def test_documented_but_not_simulated_is_told_to_callers_with_the_right_key(tank
     for path in ("/api/2/funnels", "/api/3/chart/abc/csv", "/api/2/taxonomy/event/a", "/api/2/dsar/requests/1"):
         assert get(tank, path).status_code == 501
         assert path.split("/")[2] in get(tank, path).json()["error"]
+
+
+def test_europe_answers_its_own_keys_only(make_tank: Any) -> None:
+    tank = make_tank(region="eu")
+    assert get(tank, "/api/2/events/list").json() == {"data": []}
+    pair = (tank.key, tank.ready["amplitude"]["secret_key"])
+    american = tank.ready["amplitude"]["other_region_url"]
+    answer = requests.get(f"{american}/api/2/events/list", auth=pair)
+    assert (answer.status_code, answer.text) == (403, "Invalid API Key")
