@@ -77,7 +77,7 @@ def _shown(row: Any, names: dict[int, str]) -> dict[str, Any]:
 
 def _one(call: Call) -> Any:
     text = call.path_args["annotation_id"]
-    if not text.isdigit() or len(text) > 17:
+    if not (text.isascii() and text.isdigit()) or len(text) > 17:
         return None
     return call.conn.execute(select(rows).where(rows.c.id == int(text))).first()
 

@@ -18,7 +18,8 @@ from simulator.store import json_set
 
 NONE = "(none)"
 COHORT = "userdata_cohort"
-MAX_VALUES = 1000
+MAX_VALUES, MAX_CONDITIONS = 100, 50
+"""More than these are refused (inferred): the database nests conditions only so deep."""
 BUILT_IN: Mapping[str, str] = {
     **{name: name for name in ("country", "region", "city", "dma", "language", "platform", "carrier")},
     "version": "app_version",
@@ -98,7 +99,7 @@ def parse(text: str) -> list[ColumnElement[bool]]:
         given = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Invalid("Invalid segment definition") from error
-    if not isinstance(given, list):
+    if not isinstance(given, list) or len(given) > MAX_CONDITIONS:
         raise Invalid("Invalid segment definition")
     return [_condition(each) for each in given]
 
@@ -108,7 +109,7 @@ def _condition(given: Any) -> ColumnElement[bool]:
         raise Invalid("Invalid segment definition")
     values = given.get("values")
     if not isinstance(values, list) or not 1 <= len(values) <= MAX_VALUES:
-        raise Invalid("Invalid segment definition: values is a list of at least one")
+        raise Invalid(f"Invalid segment definition: values is a list of 1 to {MAX_VALUES}")
     if not all(isinstance(each, str | int | float) for each in values):
         raise Invalid("Invalid segment definition: values are texts or numbers")
     operator = given.get("op")

@@ -145,6 +145,8 @@ def test_group_by(tank: Any) -> None:
         {"s": '[{"prop":"gp:age","op":"less","values":["x"]}]'},
         {"s": '[{"prop":"userdata_cohort","op":"less","values":["1"]}]'},
         {"s": '[{"prop":"nowhere","op":"is","values":["x"]}]'},
+        {"s": json.dumps([{"prop": "country", "op": "is", "values": ["x"] * 101}])},
+        {"s": json.dumps([{"prop": "country", "op": "is", "values": ["x"]}] * 51)},
         {"g": "nowhere"},
     ],
 )
@@ -209,3 +211,13 @@ def test_europe_answers_its_own_keys_only(make_tank: Any) -> None:
     american = tank.ready["amplitude"]["other_region_url"]
     answer = requests.get(f"{american}/api/2/events/list", auth=pair)
     assert (answer.status_code, answer.text) == (403, "Invalid API Key")
+
+
+def test_the_largest_segment_is_computed(tank: Any) -> None:
+    values = [f"v{n}" for n in range(100)]
+    tank.upload([event("device-1", country="v7")])
+    for operator in ("is", "contains"):
+        wide = [{"prop": "country", "op": operator, "values": values}]
+        assert users(tank, s=json.dumps(wide))["series"] == [[1, 0, 0]]
+    deep = [{"prop": "country", "op": "set is not", "values": ["x"]}] * 50
+    assert users(tank, s=json.dumps(deep))["series"] == [[1, 0, 0]]
