@@ -6,5 +6,6 @@ project holds. Decisions are plain functions (``validation``, ``throttle``, ``id
 """
 
 from simulator.amplitude.app import create_app
+from simulator.amplitude.deletions import TIMERS
 
-__all__ = ["create_app"]
+__all__ = ["TIMERS", "create_app"]

@@ -9,7 +9,6 @@ import flask
 from simulator import faults
 from simulator.amplitude import (
     answers,
-    chart_annotations,
     cohort_files,
     cohorts,
     export,
@@ -17,6 +16,7 @@ from simulator.amplitude import (
     ingest,
     parallel,
     people,
+    routes,
     uploads,
     usermap,
 )
@@ -30,24 +30,12 @@ _UPLOAD_RESPONSES = {
     413: "nothing was taken: too many bytes or events",
     429: "nothing was taken: some devices or users are over a limit",
 }
-_ABSENT = (
-    ("POST", "/httpapi", "HTTP API (deprecated)", "Amplitude docs, HTTP API (Deprecated)", "form"),
-    ("POST", "/attribution", "Attribution", "Amplitude docs, Attribution API", "form"),
-    ("GET", "/api/2/events/segmentation", "Event segmentation", "Amplitude docs, Dashboard REST API", "basic"),
-    ("GET", "/api/2/events/list", "Events list", "Amplitude docs, Dashboard REST API", "basic"),
-    ("POST", "/api/2/deletions/users", "User privacy: delete", "Amplitude docs, User Privacy API", "basic"),
-    ("GET", "/api/2/deletions/users", "User privacy: list", "Amplitude docs, User Privacy API", "basic"),
-    ("POST", "/api/2/release", "Releases", "Amplitude docs, Releases API", "basic"),
-    ("GET", "/api/2/annotations", "Chart annotations", "Amplitude docs, Chart Annotations API", "basic"),
-    ("GET", "/api/2/taxonomy/event", "Taxonomy: events", "Amplitude docs, Taxonomy API", "basic"),
-    ("GET", "/api/2/taxonomy/category", "Taxonomy: categories", "Amplitude docs, Taxonomy API", "basic"),
-)  # fmt: skip
 
 
 def create_app(tanks: Tanks, region: Region) -> flask.Flask:
     """The WSGI app of one region's port; a tank of the other region is not known here."""
     find = partial(_find_upload, region=region)
-    routes = [
+    served = [
         Route(
             "POST",
             path,
@@ -64,14 +52,14 @@ def create_app(tanks: Tanks, region: Region) -> flask.Flask:
             (ingest.BATCH, "Batch event upload", answers.BATCH),
         )
     ]
-    routes += _others(region)
+    served += _others(region)
     finders = {"form": find_by_form, "basic": find_by_key_pair, "secret": find_by_secret}
-    routes += [
+    served += [
         Route(method, path, name, None, partial(finders[by], region=region), _unknown_caller, document)
-        for method, path, name, document, by in _ABSENT
+        for method, path, name, document, by in routes.ABSENT
     ]
-    known = {route.path for route in routes}
-    return make_app("amplitude", tanks, routes, partial(_not_found, known), _fault_answer)
+    known = {route.path for route in served}
+    return make_app("amplitude", tanks, served, partial(_not_found, known), _fault_answer)
 
 
 def _others(region: Region) -> list[Route]:
@@ -123,21 +111,7 @@ def _others(region: Region) -> list[Route]:
             )
         ),
     ]  # fmt: skip
-    states = {200: "done", 400: "the request does not fit", 403: "wrong key pair", 404: "unknown", 409: "exists"}
-    many, one, kinds = "/api/3/annotations", "/api/3/annotations/<annotation_id>", "/api/3/annotation-categories"
-    found += [
-        Route(method, path, name, handle, pair, export.wrong_key, chart_annotations.SOURCE, responses=states, query=query,
-              produces=envelope)
-        for method, path, name, handle, query in (
-            ("POST", many, "Annotations: create", chart_annotations.create, ()),
-            ("GET", many, "Annotations: list", chart_annotations.listed, ("category", "chart_id", "start", "end")),
-            ("GET", one, "Annotations: one", chart_annotations.single, ()),
-            ("PUT", one, "Annotations: change", chart_annotations.change, ()),
-            ("DELETE", one, "Annotations: delete", chart_annotations.delete, ()),
-            ("POST", kinds, "Annotation categories: create", chart_annotations.create_category, ()),
-            ("GET", kinds, "Annotation categories: list", chart_annotations.listed_categories, ("category",)),
-        )
-    ]  # fmt: skip
+    found += routes.beside_the_flows(pair)
     found.append(
         Route("GET", cohort_files.LINK, "Cohorts: file behind a link", cohort_files.linked,
               partial(cohort_files.find_by_link, region=region), cohort_files.denied, cohorts.SOURCE,

@@ -40,6 +40,11 @@ def fields(request: Request) -> dict[str, str]:
     return found
 
 
+def whole_number(text: str) -> int | None:
+    """A number of up to 17 digits 0-9 (other scripts have digits too), None when the text is something else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 17 else None
+
+
 def find_by_form(request: Request, tanks: Tanks, region: Region) -> Found:
     """By the ``api_key`` field; the detail is the fields."""
     given = fields(request)

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Integer, String, Table, func, select
 
 from simulator.amplitude.export import refused as envelope
 from simulator.exchange import Answer, Call
-from simulator.store import metadata
+from simulator.store import json_set, metadata
 
 SOURCE = "Amplitude docs, Chart Annotations API"
 DEFAULT_CATEGORY = (1, "Uncategorized")
@@ -52,9 +52,9 @@ def _instant(value: object) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
+        return None if moment.tzinfo is None else moment.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC).isoformat()
 
 
 def _named(conn: Connection) -> dict[int, str]:
@@ -77,7 +77,7 @@ def _shown(row: Any, names: dict[int, str]) -> dict[str, Any]:
 
 def _one(call: Call) -> Any:
     text = call.path_args["annotation_id"]
-    if not text.isdigit() or len(text) > 17:
+    if not (text.isascii() and text.isdigit()) or len(text) > 17:
         return None
     return call.conn.execute(select(rows).where(rows.c.id == int(text))).first()
 
@@ -195,3 +195,65 @@ def listed_categories(call: Call) -> Answer:
     wanted = call.detail.get("category")
     shown = [{"id": n, "category": name} for n, name in _named(call.conn).items() if wanted in (None, name)]
     return Answer(200, {"data": shown})
+
+
+def _category(call: Call) -> tuple[int, str] | None:
+    text = call.path_args["category_id"]
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 17 else 0
+    name = _named(call.conn).get(number)
+    return None if name is None else (number, name)
+
+
+def _no_category() -> Answer:
+    return envelope(404, "Not found", "no such category")
+
+
+def single_category(call: Call) -> Answer:
+    """`GET /api/3/annotation-categories/{id}`."""
+    found = _category(call)
+    return _no_category() if found is None else Answer(200, {"data": {"id": found[0], "category": found[1]}})
+
+
+def change_category(call: Call) -> Answer:
+    """`PUT /api/3/annotation-categories/{id}`: its new name. That the default keeps its own is inferred."""
+    found, data = _category(call), _body(call)
+    if found is None:
+        return _no_category()
+    name = None if data is None else data.get("category")
+    if not isinstance(name, str) or not name:
+        return envelope(400, "Invalid request", "category is required")
+    if found[0] == DEFAULT_CATEGORY[0]:
+        return envelope(400, "Invalid request", "the default category cannot be changed")
+    if name != found[1] and name in _named(call.conn).values():
+        return envelope(409, "Conflict", f"category {name!r} exists")
+    call.conn.execute(categories.update().where(categories.c.id == found[0]).values(category=name))
+    return single_category(call)
+
+
+def delete_category(call: Call) -> Answer:
+    """`DELETE /api/3/annotation-categories/{id}`: its annotations fall back to the default (inferred)."""
+    found = _category(call)
+    if found is None:
+        return _no_category()
+    if found[0] == DEFAULT_CATEGORY[0]:
+        return envelope(400, "Invalid request", "the default category cannot be deleted")
+    call.conn.execute(rows.update().where(rows.c.category_id == found[0]).values(category_id=DEFAULT_CATEGORY[0]))
+    call.conn.execute(categories.delete().where(categories.c.id == found[0]))
+    return Answer(200, {"success": True})
+
+
+def move(call: Call) -> Answer:
+    """`PUT /api/3/annotation-categories/bulk/{category_id}`: put ``annotation_ids`` into the category, all or none."""
+    found, data = _category(call), _body(call)
+    if found is None:
+        return _no_category()
+    ids = None if data is None else data.get("annotation_ids")
+    if not isinstance(ids, list) or not ids or not all(type(each) is int and abs(each) < 2**63 for each in ids):
+        return envelope(400, "Invalid request", "annotation_ids is a list of at least one id")
+    mine = rows.c.id.in_(json_set(ids))
+    if call.conn.execute(select(func.count()).where(mine)).scalar_one() != len(set(ids)):
+        return envelope(404, "Not found", "an annotation does not exist")
+    call.conn.execute(rows.update().where(mine).values(category_id=found[0]))
+    names = _named(call.conn)
+    moved = call.conn.execute(select(rows).where(mine).order_by(rows.c.id))
+    return Answer(200, {"data": [_shown(row, names) for row in moved]})

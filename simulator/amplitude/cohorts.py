@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, func, select
 
 from simulator.amplitude import ingest, rows, tables
+from simulator.amplitude.callers import whole_number
 from simulator.amplitude.people import canonical
 from simulator.exchange import Answer, Call, Reason
 from simulator.store import insert_rows, json_set, metadata, upsert_rows
@@ -133,7 +134,8 @@ def _resolve(conn: Connection, ids: Sequence[Any], by_amplitude_id: bool) -> tup
         query = select(users.c.user_id, users.c.amplitude_id).where(users.c.user_id.in_(json_set(wanted)))
         known = {row[0]: row[1] for row in conn.execute(query)}
         return set(known.values()), [each for each in wanted if each not in known]
-    numbers = [int(each) for each in wanted if each.isdigit() and len(each) < 18]
+    by_text = {each: whole_number(each) for each in wanted}
+    numbers = [each for each in by_text.values() if each is not None]
     found: set[int] = set()
     for column in (users.c.amplitude_id, devices.c.own_id, devices.c.user_amplitude_id):
         found.update(row[0] for row in conn.execute(select(column).where(column.in_(json_set(numbers)))))
@@ -141,7 +143,7 @@ def _resolve(conn: Connection, ids: Sequence[Any], by_amplitude_id: bool) -> tup
     merged = {row[0] for row in conn.execute(select(gone).where(gone.in_(json_set(numbers))))}
     found.update(canonical(conn, each)[0] for each in merged - found)
     known_numbers = found | merged
-    return found, [each for each in wanted if not each.isdigit() or int(each) not in known_numbers]
+    return found, [each for each, number in by_text.items() if number not in known_numbers]
 
 
 def membership(call: Call) -> Answer:

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, func, or_, select
 
 from simulator.amplitude import ingest, rows, tables
+from simulator.amplitude.callers import whole_number
 from simulator.amplitude.export import refused
 from simulator.exchange import Answer, Call, Reason
 
@@ -50,8 +51,9 @@ def search(call: Call) -> Answer:
 def _matches(conn: Connection, wanted: str) -> tuple[str, list[tuple[int, str | None]]]:
     users, devices = tables.users, tables.devices
     names = {row.amplitude_id: row.user_id for row in conn.execute(select(users))}
-    if wanted.isdigit() and len(wanted) < 18:
-        amplitude_id = canonical(conn, int(wanted))[0]
+    number = whole_number(wanted)
+    if number is not None:
+        amplitude_id = canonical(conn, number)[0]
         own = conn.execute(
             select(devices.c.device_id).where(
                 or_(devices.c.own_id == amplitude_id, devices.c.user_amplitude_id == amplitude_id)
@@ -78,9 +80,10 @@ def activity(call: Call) -> Answer:
     numbers: dict[str, int] = {}
     for name, default in (("user", None), ("offset", "0"), ("limit", str(MAX_ACTIVITY))):
         text = given.get(name, default)
-        if text is None or not text.isdigit() or len(text) > 17:
+        number = None if text is None else whole_number(text)
+        if number is None:
             return refused(400, "Invalid request", f"{name} is no number")
-        numbers[name] = int(text)
+        numbers[name] = number
     if given.get("direction", "latest") not in ("latest", "earliest"):
         return refused(400, "Invalid request", "direction is latest or earliest")
     conn = call.conn

@@ -112,7 +112,7 @@ def _number(value: Any) -> int | float | None:
         return value
     if isinstance(value, str):
         try:
-            return int(value) if value.lstrip("-").isdigit() else float(value)
+            return int(value) if value.isascii() and value.lstrip("-").isdigit() else float(value)
         except ValueError:
             return None
     return None

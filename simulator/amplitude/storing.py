@@ -11,7 +11,7 @@ from zlib import crc32
 import orjson
 from sqlalchemy import Connection, bindparam, func, literal_column, select
 
-from simulator.amplitude import tables
+from simulator.amplitude import event_states, tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
@@ -57,6 +57,9 @@ def store(
     conn: Connection, tank: Tank, events: Sequence[dict[str, Any]], route: str, now_ms: int, remote_addr: str
 ) -> Stored:
     """Store checked events, in order. Source: Amplitude docs, HTTP V2 API, Event deduplication; Track unique users."""
+    dropped = event_states.dropped(conn, tank, now_ms)
+    if dropped:
+        events = [event for event in events if event["event_type"] not in dropped]
     devices = [event.get("device_id") or _derived(tank, event) for event in events]
     insert_ids = _insert_ids(conn, tank, events)
     keys = [crc32(each.encode()) for each in insert_ids]

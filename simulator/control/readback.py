@@ -6,6 +6,7 @@ from typing import Any
 
 from simulator import clock as clocks
 from simulator import journal, ledger
+from simulator.amplitude import event_states
 from simulator.amplitude import state as amplitude
 from simulator.braze import currents_feed
 from simulator.control.desk import NotThere
@@ -90,6 +91,13 @@ def silence(ask: Ask) -> tuple[int, Any]:
     with ask.tank.store.write() as conn:
         amplitude.set_silenced(conn, ask.body["device_ids"])
     return 200, {"device_ids": ask.body["device_ids"]}
+
+
+def event_types(ask: Ask) -> tuple[int, Any]:
+    with ask.tank.store.write() as conn:
+        given = {name: state for state, names in ask.body.items() for name in names}
+        states = event_states.write(conn, given, ask.tank.clock.now_ms(conn))
+    return 200, {"event_types": states}
 
 
 def braze_currents(ask: Ask) -> tuple[int, Any]:

@@ -150,6 +150,14 @@ ROUTES = (
         "PUT", f"{_T}/amplitude/usage", "preset use of the limits", readback.preset_usage, {200: "usage"}, "usage"
     ),
     ControlRoute("PUT", f"{_T}/amplitude/silenced", "silence devices", readback.silence, {200: "silenced"}, "silenced"),
+    ControlRoute(
+        "PUT",
+        f"{_T}/amplitude/event-types",
+        "block, delete or hide event types",
+        readback.event_types,
+        {200: "states"},
+        "event_types",
+    ),
     ControlRoute("GET", f"{_T}/braze/currents", "catalogue and queue", readback.braze_currents, {200: "currents"}),
     ControlRoute("GET", f"{_T}/customerio", "what Customer.io holds", readback.customerio, {200: "workspace"}),
 )

@@ -184,9 +184,9 @@ def test_silenced_device_body(tank: Any) -> None:
 def test_unknown_path_method_and_absent_endpoint(tank: Any) -> None:
     assert requests.post(f"{tank.amplitude}/3/nowhere").json() == {"code": 400, "error": "Invalid request path"}
     assert requests.get(f"{tank.amplitude}/2/httpapi").status_code == 405
-    absent = requests.post(f"{tank.amplitude}/api/2/release", auth=(tank.key, "secret"))
+    absent = requests.get(f"{tank.amplitude}/api/2/funnels", auth=(tank.key, "secret"))
     assert absent.status_code == 501
-    assert "Releases" in absent.json()["error"]
+    assert "Funnel analysis" in absent.json()["error"]
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**70), 1e308, 1.5, [], {}, "1", True])
