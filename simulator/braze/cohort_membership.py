@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from simulator.braze import identity, profile_store
+from simulator.braze import data_points, identity
 from simulator.braze.user_tables import cohort_members, cohorts, identifiers, profiles
 from simulator.store import rows_in, upsert_rows
 from simulator.tank import Tank
@@ -36,7 +36,7 @@ def apply_users(conn: Connection, tank: Tank, payload: Any, _received_ms: int, n
                 f"DELETE FROM braze_cohort_members WHERE partner = {mark} AND cohort_id = {mark} AND uid = {mark}", rows
             )
         if not removing or tank.settings["braze.cohort_removal_points"]:
-            profile_store.bill(conn, [(uid, now_ms // DAY_MS, 1) for uid in found], "cohort_import")
+            data_points.add(conn, [(uid, now_ms // DAY_MS, 1) for uid in found], "cohort_import")
             total += len(found)
     return total
 

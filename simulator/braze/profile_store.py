@@ -6,17 +6,17 @@ A request of any size is a handful of statements. Reading functions for segments
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, func, select
 
-from simulator.braze import dates
+from simulator.braze import data_points, dates
 from simulator.braze.applying import Effects
 from simulator.braze.identity import People, Profile
-from simulator.braze.user_tables import activity, data_points, identifiers, names, profiles
-from simulator.store import insert_rows, json_set, rows_in, upsert_rows
+from simulator.braze.user_tables import activity, identifiers, names, profiles
+from simulator.store import insert_rows, rows_in, upsert_rows
 from simulator.tank import Tank
 
 _COLUMNS = ("uid", "braze_id", "external_id", "updated_ms", "updated_n", "data", "gone", "into_uid")
@@ -115,21 +115,10 @@ def save(conn: Connection, people: People, effects: Effects | None = None, sourc
     insert_rows(conn, identifiers, ("value", "kind", "uid"), come)
     if effects is not None:
         insert_rows(conn, activity, ("uid", "kind", "name", "time_ms", "detail"), effects.activity)
-        bill(conn, [(uid, day, points) for (uid, day), points in effects.points.items()], source)
+        data_points.add(conn, [(uid, day, points) for (uid, day), points in effects.points.items()], source)
         note_names(conn, effects.names)
     for old, new in people.moved_activity:
         conn.execute(activity.update().where(activity.c.uid == old).values(uid=new))
-
-
-def bill(conn: Connection, rows: Sequence[tuple[int, int, int]], source: str) -> None:
-    """Add data points: ``(uid, UTC day number, points)``."""
-    if rows:
-        mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-        conn.exec_driver_sql(
-            f"INSERT INTO {data_points.name} (uid, day, source, points) VALUES ({mark}, {mark}, {mark}, {mark}) "
-            "ON CONFLICT (uid, day, source) DO UPDATE SET points = braze_data_points.points + excluded.points",
-            [(uid, day, source, points) for uid, day, points in rows],
-        )
 
 
 def note_names(conn: Connection, seen: dict[tuple[str, str], str]) -> None:
@@ -155,6 +144,30 @@ def forced_types(conn: Connection) -> dict[str, str]:
     """Types that the dashboard forces, by attribute name."""
     query = select(names.c.name, names.c.type).where(names.c.kind == "attribute", names.c.forced == 1)
     return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def set_names(conn: Connection, given: Iterable[dict[str, Any]]) -> None:
+    """Block or unblock names and force types: objects of ``kind``, ``name``, ``blocked`` and ``type`` ('' is none)."""
+    rows = [
+        (each["kind"], each["name"], each.get("type", ""), int(bool(each.get("type"))), int(each.get("blocked", False)))
+        for each in given
+    ]
+    upsert_rows(conn, names, ("kind", "name", "type", "forced", "blocked"), rows, ("kind", "name"))
+
+
+def listed_names(conn: Connection) -> list[dict[str, Any]]:
+    """Every name of custom data that was ever seen or set, with its type."""
+    rows = conn.execute(select(names).order_by(names.c.kind, names.c.name))
+    return [
+        {
+            "kind": row.kind,
+            "name": row.name,
+            "type": row.type,
+            "forced": bool(row.forced),
+            "blocked": bool(row.blocked),
+        }
+        for row in rows
+    ]
 
 
 # -- reading
@@ -190,13 +203,6 @@ def page_after(conn: Connection, after: int, size: int) -> list[Profile]:
 def count(conn: Connection) -> int:
     """How many profiles live."""
     return int(conn.execute(select(func.count()).select_from(profiles).where(profiles.c.gone == "")).scalar_one())
-
-
-def points_of(conn: Connection, uids: Iterable[int]) -> dict[int, int]:
-    """Data points by profile."""
-    table = data_points
-    query = select(table.c.uid, func.sum(table.c.points)).where(table.c.uid.in_(json_set(uids)))
-    return {row[0]: int(row[1]) for row in conn.execute(query.group_by(table.c.uid))}
 
 
 def shown(profile: Profile) -> dict[str, Any]:

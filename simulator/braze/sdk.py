@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, String, Table
 
-from simulator.braze import applying, dates, identity, merging, profile_store, writes
+from simulator.braze import applying, dates, identity, merging, profile_store, track_checks, writes
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
 from simulator.store import metadata, rows_in, upsert_rows
@@ -154,17 +154,26 @@ def _add_alias(
         profile.aliases.setdefault(label, name)
 
 
+def _fitting(array: track_checks.Array, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What /users/track would take; the SDK sends the same kinds of values."""
+    problem = track_checks.problem_of(array, {**given, "external_id": "anyone"}, track_checks.Known())
+    if problem is not None:
+        raise ValueError(track_checks.errors().get(problem, problem))
+    return dict(given)
+
+
 def _attributes(
     people: People, profile: Profile, action: Mapping[str, Any], context: Context, effects: Effects, now_ms: int
 ) -> None:
-    applying.write_attributes(people, profile, _need(action, "attributes"), context, effects, now_ms)
+    given = _fitting("attributes", _need(action, "attributes"))
+    applying.write_attributes(people, profile, given, context, effects, now_ms)
 
 
 def _event(
     _people: People, profile: Profile, action: Mapping[str, Any], context: Context, effects: Effects, now_ms: int
 ) -> None:
     given = {"time": dates.shown(now_ms), **action, "name": _need(action, "name")}
-    applying.record_event(profile, given, context, effects, now_ms, now_ms)
+    applying.record_event(profile, _fitting("events", given), context, effects, now_ms, now_ms)
 
 
 def _purchase(
@@ -172,7 +181,8 @@ def _purchase(
 ) -> None:
     for name in ("product_id", "price", "currency"):
         _need(action, name)
-    applying.record_purchase(profile, {"time": dates.shown(now_ms), **action}, context, effects, now_ms, now_ms)
+    given = _fitting("purchases", {"time": dates.shown(now_ms), **action})
+    applying.record_purchase(profile, given, context, effects, now_ms, now_ms)
 
 
 def _push_token(
