@@ -64,7 +64,7 @@ def test_nothing_valid_is_400(workspace: Any, body: Any) -> None:
     answer = workspace.post("/users/track", body)
     words = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
     assert (answer.status_code, answer.json["message"]) == (400, words)
-    assert len(answer.json.get("errors", [])) == len([each for each in body.get("attributes", [])])
+    assert len(answer.json.get("errors", [])) == len(body.get("attributes", []))
     assert workspace.digest() == before
 
 
@@ -464,14 +464,11 @@ def test_the_answer_comes_first_and_exports_read_the_applied_state(make_workspac
 def test_writes_are_applied_in_order_or_not_as_the_setting_says(make_workspace: Callable[..., Any]) -> None:
     def last(jitter: int) -> list[int]:
         workspace = make_workspace(apply_delay_ms=50, apply_jitter_ms=jitter)
-        found = []
         for person in range(20):
             for n in range(3):
                 workspace.attributes({"external_id": str(person), "x": n})
         workspace.advance(1_000)
-        for person in range(20):
-            found.append(workspace.person(str(person))["custom_attributes"]["x"])
-        return found
+        return [workspace.person(str(person))["custom_attributes"]["x"] for person in range(20)]
 
     assert last(0) == [2] * 20
     assert set(last(200)) > {2}
