@@ -19,6 +19,10 @@ from simulator.braze.identity import People, Profile
 DAY_MS = 86_400_000
 
 
+_FOUND_BY = ("email", "phone", "push_tokens")
+"""Members of an attribute object that change what finds a profile."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a workspace decides about writes. ``blocked`` holds ``(kind, name)`` of names on a blocklist."""
@@ -88,6 +92,7 @@ def apply(
             _import_tokens(people, given, context, now_ms)
             continue
         profile = identity.resolve(people, given)
+        found_by = profile is None or (array == "attributes" and any(name in given for name in _FOUND_BY))
         if profile is None:
             if not identity.may_create(given, context.alias_default):
                 continue
@@ -102,7 +107,7 @@ def apply(
             record_event(profile, given, context, effects, received_ms, now_ms)
         else:
             record_purchase(profile, given, context, effects, received_ms, now_ms)
-        people.touch(profile, now_ms)
+        people.touch(profile, now_ms, found_by=found_by)
     return effects
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO = re.compile(
@@ -18,6 +19,7 @@ _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
 MAX_YEAR = 3000
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> int | None:
     """A date text as epoch ms, None when it is no date to Braze (then it stays a string).
 

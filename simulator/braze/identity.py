@@ -136,12 +136,16 @@ class People:
         self._known[profile.uid] = self._stored[profile.uid] = set()
         return profile
 
-    def touch(self, profile: Profile, now_ms: int) -> None:
-        """Note a write: the profile is saved, and is the most recently updated one."""
+    def touch(self, profile: Profile, now_ms: int, *, found_by: bool = True) -> None:
+        """Note a write: the profile is saved, and is the most recently updated one.
+
+        :param found_by: False when what finds the profile is surely as it was.
+        """
         self.write_n += 1
         profile.updated_ms, profile.updated_n = now_ms, self.write_n
         self.changed.add(profile.uid)
-        self.reindex(profile)
+        if found_by:
+            self.reindex(profile)
 
     def remove(self, profile: Profile, how: str, now_ms: int, into: Profile | None = None) -> None:
         """Take a profile away: ``merged``, ``deleted`` or ``orphaned``."""

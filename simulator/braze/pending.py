@@ -38,25 +38,29 @@ def put(conn: Connection, tank: Tank, kind: str, payload: Any, now_ms: int) -> i
     """Queue the writes of a request, one of :data:`writes.APPLY`; answers its number.
 
     They are applied after the setting ``braze.apply_delay_ms`` (merges: ``braze.merge_delay_ms``); at once when
-    that is 0.
+    that is 0. What is due before them has been applied by the gate.
     """
     settings = tank.settings
-    delay_ms = int(settings["braze.merge_delay_ms" if kind == "merge" else "braze.apply_delay_ms"])
+    due_ms = now_ms + int(settings["braze.merge_delay_ms" if kind == "merge" else "braze.apply_delay_ms"])
     jitter_ms = int(settings["braze.apply_jitter_ms"])
-    due_ms = now_ms + delay_ms
-    first = conn.execute(select(func.min(table.c.due_ms))).scalar()
-    row = {"kind": kind, "received_ms": now_ms, "due_ms": due_ms, "payload": orjson.dumps(payload).decode()}
-    added = conn.execute(table.insert().values(**row, points=0)).inserted_primary_key
-    assert added is not None
-    n = int(added[0])
+    if due_ms <= now_ms and not jitter_ms:
+        points = writes.APPLY[kind](conn, tank, payload, now_ms, now_ms)
+        return _add(conn, kind, now_ms, None, None, points)
+    first: int | None = conn.exec_driver_sql("SELECT min(due_ms) FROM braze_writes").scalar()
+    n = _add(conn, kind, now_ms, due_ms, orjson.dumps(payload).decode(), 0)
     if jitter_ms:
         due_ms += tank.rng("braze_apply", n).randrange(jitter_ms + 1)
         conn.execute(table.update().where(table.c.n == n).values(due_ms=due_ms))
-    if due_ms <= now_ms:
-        apply_due(conn, tank, now_ms)
-    elif first is None or due_ms < first:
+    if first is None or due_ms < first:
         timekeeper.schedule(conn, due_ms, KIND, KIND)
     return n
+
+
+def _add(conn: Connection, kind: str, now_ms: int, due_ms: int | None, payload: str | None, points: int) -> int:
+    row = {"kind": kind, "received_ms": now_ms, "due_ms": due_ms, "payload": payload, "points": points}
+    added = conn.execute(_INSERT, row).inserted_primary_key
+    assert added is not None
+    return int(added[0])
 
 
 def apply_due(conn: Connection, tank: Tank, now_ms: int) -> None:
@@ -68,6 +72,7 @@ def apply_due(conn: Connection, tank: Tank, now_ms: int) -> None:
         conn.execute(table.update().where(table.c.n == row.n).values(**done))
 
 
+_INSERT = table.insert()
 _DUE = select(table).where(table.c.due_ms <= bindparam("now")).order_by(table.c.due_ms, table.c.n)
 
 

@@ -134,16 +134,13 @@ def note_names(conn: Connection, seen: dict[tuple[str, str], str]) -> None:
     insert_rows(conn, names, ("kind", "name", "type", "forced", "blocked"), fresh)
 
 
-def blocked(conn: Connection) -> frozenset[tuple[str, str]]:
-    """``(kind, name)`` of every name on a blocklist."""
-    query = select(names.c.kind, names.c.name).where(names.c.blocked == 1)
-    return frozenset((row[0], row[1]) for row in conn.execute(query))
-
-
-def forced_types(conn: Connection) -> dict[str, str]:
-    """Types that the dashboard forces, by attribute name."""
-    query = select(names.c.name, names.c.type).where(names.c.kind == "attribute", names.c.forced == 1)
-    return {row[0]: row[1] for row in conn.execute(query)}
+def special_names(conn: Connection) -> tuple[frozenset[tuple[str, str]], dict[str, str]]:
+    """``(kind, name)`` of every name on a blocklist, and the types that the dashboard forces by attribute name."""
+    rows = conn.exec_driver_sql(
+        "SELECT kind, name, type, forced, blocked FROM braze_names WHERE forced = 1 OR blocked = 1"
+    ).all()
+    blocked = frozenset((kind, name) for kind, name, _, _, is_blocked in rows if is_blocked)
+    return blocked, {name: type_ for kind, name, type_, forced, _ in rows if forced and kind == "attribute"}
 
 
 def set_names(conn: Connection, given: Iterable[dict[str, Any]]) -> None:

@@ -10,13 +10,11 @@ from typing import Any
 
 import orjson
 
-from simulator.braze import applying, exporting, identity, pending, rate_limits, track_checks, writes
+from simulator.braze import applying, exporting, identity, pending, profile_store, rate_limits, track_checks, writes
 from simulator.braze.refusals import refuse
 from simulator.braze.track_checks import ARRAYS, Checked, Known
 from simulator.braze.transport import Body
-from simulator.braze.user_tables import names
 from simulator.exchange import Answer, Call, Reason
-from simulator.store import rows_in
 
 BULK_OBJECTS = 1000
 BULK_PER_PROFILE = 100
@@ -78,9 +76,7 @@ def _sync_shown(profile: identity.Profile) -> dict[str, Any]:
 
 
 def _check(call: Call, body: Body) -> Checked:
-    named = track_checks.external_ids(body)
-    rows = rows_in(call.conn, names, ("kind", "name", "blocked"), "name", named) if named else []
-    blocked = frozenset(row[1] for row in rows if row[0] == "external_id" and row[2])
+    blocked = frozenset(name for kind, name in profile_store.special_names(call.conn)[0] if kind == "external_id")
     settings = call.tank.settings
     apps = frozenset([call.tank.credential("braze_app_id")] if settings["braze.check_app_ids"] else [])
     groups = settings["braze.subscription_groups"]

@@ -6,7 +6,7 @@ A refused object creates no profile and writes nothing; the others are processed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -257,14 +257,3 @@ _CHECKS: Mapping[Array, Callable[[Mapping[str, Any], Known], str | None]] = {
     "events": _event,
     "purchases": _purchase,
 }
-
-
-def external_ids(body: Mapping[str, Any]) -> set[str]:
-    """Every external id that a request names, for looking up which are blocked."""
-    found: set[str] = set()
-    for array in ARRAYS:
-        given: Sequence[Any] = body[array] if isinstance(body.get(array), list) else ()
-        found.update(
-            str(each["external_id"]) for each in given if isinstance(each, dict) and each.get("external_id") is not None
-        )
-    return found

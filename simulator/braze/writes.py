@@ -24,10 +24,10 @@ Key = tuple[str, str]
 def context(conn: Connection, tank: Tank) -> Context:
     """What the workspace decides about writes now."""
     settings = tank.settings
-    rules = attributes.Rules(profile_store.forced_types(conn), settings["braze.long_strings"] == "truncate")
+    blocked, forced = profile_store.special_names(conn)
     return Context(
-        rules,
-        profile_store.blocked(conn),
+        attributes.Rules(forced, settings["braze.long_strings"] == "truncate"),
+        blocked,
         settings["braze.usd_rates"],
         int(settings["braze.spam_names"]),
         int(settings["braze.spam_sessions"]),
