@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 from simulator.braze import data_points, dates
 from simulator.braze.applying import Effects
 from simulator.braze.identity import People, Profile
-from simulator.braze.user_tables import activity, identifiers, names, profiles
+from simulator.braze.user_tables import activity, counters, identifiers, names, profiles
 from simulator.store import insert_rows, rows_in, upsert_rows
 from simulator.tank import Tank
 
@@ -77,7 +77,7 @@ def load(conn: Connection, tank: Tank, wanted: set[tuple[str, str]], now_ms: int
     """The profiles that these identifiers find, ready to be changed."""
     found = [_profile(row) for row in rows_in(conn, profiles, _COLUMNS, "uid", _uids(conn, wanted))] if wanted else []
     last_uid = conn.exec_driver_sql("SELECT max(uid) FROM braze_profiles").scalar()
-    last_n = conn.exec_driver_sql("SELECT max(updated_n) FROM braze_profiles").scalar()
+    last_n = conn.exec_driver_sql("SELECT value FROM braze_counters WHERE name = 'writes'").scalar()
     numbers = iter(range((last_uid or 0) + 1, 2**62))
 
     def new() -> Profile:
@@ -105,10 +105,12 @@ def add(conn: Connection, people: People, uids: Iterable[int]) -> None:
 def save(conn: Connection, people: People, effects: Effects | None = None, source: str = "api") -> None:
     """Write what has changed; ``source`` is who is billed for it: ``api``, ``sdk`` or ``cohort_import``."""
     changed = [people.profiles[uid] for uid in sorted(people.changed)]
-    upsert_rows(conn, profiles, _COLUMNS, [_row(each) for each in changed], ("uid",))
+    if changed:
+        upsert_rows(conn, profiles, _COLUMNS, [_row(each) for each in changed], ("uid",))
+        upsert_rows(conn, counters, ("name", "value"), [("writes", people.write_n)], ("name",))
     gone, come = people.identifier_changes()
+    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     if gone:
-        mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
         conn.exec_driver_sql(
             f"DELETE FROM braze_identifiers WHERE value = {mark} AND kind = {mark} AND uid = {mark}", gone
         )
@@ -117,8 +119,9 @@ def save(conn: Connection, people: People, effects: Effects | None = None, sourc
         insert_rows(conn, activity, ("uid", "kind", "name", "time_ms", "detail"), effects.activity)
         data_points.add(conn, [(uid, day, points) for (uid, day), points in effects.points.items()], source)
         note_names(conn, effects.names)
-    for old, new in people.moved_activity:
-        conn.execute(activity.update().where(activity.c.uid == old).values(uid=new))
+    if people.moved_activity:
+        moved = [(new, old) for old, new in people.moved_activity]
+        conn.exec_driver_sql(f"UPDATE {activity.name} SET uid = {mark} WHERE uid = {mark}", moved)
 
 
 def note_names(conn: Connection, seen: dict[tuple[str, str], str]) -> None:

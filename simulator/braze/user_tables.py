@@ -14,11 +14,11 @@ profiles = Table(
     "braze_profiles",
     metadata,
     Column("uid", Integer, primary_key=True, autoincrement=False),
-    Column("braze_id", String, nullable=False, unique=True),
+    Column("braze_id", String, nullable=False),
     Column("external_id", String),
     Column("updated_ms", BigInteger, nullable=False),
     # Which write was the last one, over all profiles: tells the most recently updated of several.
-    Column("updated_n", BigInteger, nullable=False, index=True),
+    Column("updated_n", BigInteger, nullable=False),
     Column("data", String, nullable=False),
     # '' while it lives, then 'merged', 'deleted' or 'orphaned'; the row stays, numbers are never given out again.
     Column("gone", String, nullable=False, default=""),
@@ -30,7 +30,13 @@ identifiers = Table(
     Column("value", String, primary_key=True),
     Column("kind", String, primary_key=True),
     Column("uid", Integer, primary_key=True),
-    Index("braze_identifiers_uid", "uid"),
+    sqlite_with_rowid=False,
+)
+counters = Table(
+    "braze_counters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 activity = Table(
