@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from simulator.braze import dates, pending
 from simulator.braze.refusals import refuse
@@ -15,7 +15,7 @@ from simulator.braze.track_checks import is_alias
 from simulator.braze.transport import Body
 from simulator.braze.user_tables import cohorts
 from simulator.exchange import Answer, Call, Reason
-from simulator.store import insert_rows, upsert_rows
+from simulator.store import insert_rows
 
 SOURCE = "Braze docs, Cohort import for partners"
 MAX_IDS = 1000
@@ -56,9 +56,10 @@ def name(call: Call, body: Body) -> Answer:
     created_at = body.get("created_at")
     if not isinstance(created_at, str) or dates.parse(created_at) is None:
         return refuse("cohort_created_at")
-    row = (_partner(call), body["cohort_id"], body["name"], created_at, call.now_ms)
-    columns = ("partner", "cohort_id", "name", "created_at", "changed_ms")
-    upsert_rows(call.conn, cohorts, columns, [row], ("partner", "cohort_id"))
+    held = _row(call.conn, _partner(call), body["cohort_id"])
+    number = _mark(call.conn, _partner(call), body["cohort_id"], held, call.now_ms)
+    values = {"name": body["name"], "created_at": created_at}
+    call.conn.execute(cohorts.update().where(cohorts.c.number == number).values(**values))
     return Answer(201, {"message": "success"}, why=(Reason("named", "the cohort has its name", SOURCE),))
 
 
@@ -74,12 +75,12 @@ def users(call: Call, body: Body) -> Answer:
     if count > MAX_IDS:
         return refuse("cohort_too_many", detail={"ids": count})
     partner, cohort_id = _partner(call), body["cohort_id"]
-    known = _row(call.conn, partner, cohort_id) is not None
-    if not known and changes and call.tank.settings["braze.cohort_unknown"] == "refuse":
+    held = _row(call.conn, partner, cohort_id)
+    if held is None and changes and call.tank.settings["braze.cohort_unknown"] == "refuse":
         return refuse("cohort_unknown")
     if changes:
-        _mark(call.conn, partner, cohort_id, known, call.now_ms)
-        payload = {"partner": partner, "cohort_id": cohort_id, "changes": changes}
+        number = _mark(call.conn, partner, cohort_id, held, call.now_ms)
+        payload = {"cohort": number, "changes": changes}
         n = pending.put(call.conn, call.tank, "cohort_users", payload, call.now_ms)
         why = Reason("accepted", "the changes are queued", SOURCE, {"write": n, "ids": count})
     else:
@@ -100,10 +101,12 @@ def _fits(change: Any) -> bool:
     return aliases is None or (isinstance(aliases, list) and all(is_alias(each) for each in aliases))
 
 
-def _mark(conn: Connection, partner: str, cohort_id: str, known: bool, now_ms: int) -> None:
-    """Note the time of the write; a cohort that nobody has named comes without a name."""
-    mine = (cohorts.c.partner == partner, cohorts.c.cohort_id == cohort_id)
-    if known:
-        conn.execute(cohorts.update().where(*mine).values(changed_ms=now_ms))
-    else:
-        insert_rows(conn, cohorts, ("partner", "cohort_id", "changed_ms"), [(partner, cohort_id, now_ms)])
+def _mark(conn: Connection, partner: str, cohort_id: str, held: Any, now_ms: int) -> int:
+    """Note the time of the write and answer the cohort's number; one that is new comes without a name."""
+    if held is not None:
+        conn.execute(cohorts.update().where(cohorts.c.number == held.number).values(changed_ms=now_ms))
+        return int(held.number)
+    number = int(conn.execute(select(func.coalesce(func.max(cohorts.c.number), 0) + 1)).scalar_one())
+    row = (partner, cohort_id, number, now_ms)
+    insert_rows(conn, cohorts, ("partner", "cohort_id", "number", "changed_ms"), [row])
+    return number

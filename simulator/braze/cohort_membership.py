@@ -17,24 +17,22 @@ from simulator.store import rows_in, upsert_rows
 from simulator.tank import Tank
 
 DAY_MS = 86_400_000
-_COLUMNS = ("partner", "cohort_id", "uid")
+_COLUMNS = ("cohort", "uid")
 
 
 def apply_users(conn: Connection, tank: Tank, payload: Any, _received_ms: int, now_ms: int) -> int:
     """Apply the queued changes; answers the data points of the assignments."""
-    partner, cohort_id = payload["partner"], payload["cohort_id"]
-    total = 0
+    cohort, total = payload["cohort"], 0
     for change in payload["changes"]:
         found = sorted(matched(conn, change))
-        rows = [(partner, cohort_id, uid) for uid in found]
+        rows = [(cohort, uid) for uid in found]
         removing = change.get("should_remove", False)
         if not removing:
             upsert_rows(conn, cohort_members, _COLUMNS, rows, _COLUMNS)
         elif rows:
             mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-            conn.exec_driver_sql(
-                f"DELETE FROM braze_cohort_members WHERE partner = {mark} AND cohort_id = {mark} AND uid = {mark}", rows
-            )
+            sql = f"DELETE FROM braze_cohort_members WHERE cohort = {mark} AND uid = {mark}"
+            conn.exec_driver_sql(sql, rows)
         if not removing or tank.settings["braze.cohort_removal_points"]:
             data_points.add(conn, [(uid, now_ms // DAY_MS, 1) for uid in found], "cohort_import")
             total += len(found)
@@ -74,14 +72,9 @@ def title(partner: str, cohort_id: str, given: str | None) -> str:
 
 def listed(conn: Connection) -> list[dict[str, Any]]:
     """Every cohort with its filter, title and size."""
-    sizes = {
-        (row[0], row[1]): row[2]
-        for row in conn.execute(
-            select(cohort_members.c.partner, cohort_members.c.cohort_id, func.count()).group_by(
-                cohort_members.c.partner, cohort_members.c.cohort_id
-            )
-        )
-    }
+    members = cohort_members
+    counted = conn.execute(select(members.c.cohort, func.count()).group_by(members.c.cohort))
+    sizes = {row[0]: row[1] for row in counted}
     return [
         {
             "partner": row.partner,
@@ -90,7 +83,7 @@ def listed(conn: Connection) -> list[dict[str, Any]]:
             "name": row.name,
             "title": title(row.partner, row.cohort_id, row.name),
             "created_at": row.created_at,
-            "size": sizes.get((row.partner, row.cohort_id), 0),
+            "size": sizes.get(row.number, 0),
         }
         for row in conn.execute(select(cohorts).order_by(cohorts.c.partner, cohorts.c.cohort_id))
     ]
@@ -99,5 +92,6 @@ def listed(conn: Connection) -> list[dict[str, Any]]:
 def member_uids(conn: Connection, partner: str, cohort_id: str) -> list[int]:
     """The numbers of a cohort's members, in order."""
     table = cohort_members
-    query = select(table.c.uid).where(table.c.partner == partner, table.c.cohort_id == cohort_id)
-    return list(conn.execute(query.order_by(table.c.uid)).scalars())
+    query = select(table.c.uid).join(cohorts, cohorts.c.number == table.c.cohort)
+    mine = (cohorts.c.partner == partner, cohorts.c.cohort_id == cohort_id)
+    return list(conn.execute(query.where(*mine).order_by(table.c.uid)).scalars())

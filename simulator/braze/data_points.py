@@ -10,20 +10,14 @@ from sqlalchemy import Connection, func, select
 
 from simulator.braze.user_tables import data_points as table
 from simulator.braze.user_tables import profiles
-from simulator.store import json_set
+from simulator.store import insert_rows, json_set
 
 DAY_S = 86_400
 
 
 def add(conn: Connection, rows: Sequence[tuple[int, int, int]], source: str) -> None:
     """Add points: ``(uid, UTC day number, points)``; ``source`` is ``api``, ``sdk`` or ``cohort_import``."""
-    if rows:
-        mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-        conn.exec_driver_sql(
-            f"INSERT INTO braze_data_points (uid, day, source, points) VALUES ({mark}, {mark}, {mark}, {mark}) "
-            "ON CONFLICT (uid, day, source) DO UPDATE SET points = braze_data_points.points + excluded.points",
-            [(uid, day, source, points) for uid, day, points in rows],
-        )
+    insert_rows(conn, table, ("uid", "day", "source", "points"), [(*each[:2], source, each[2]) for each in rows])
 
 
 def of(conn: Connection, uids: Iterable[int]) -> dict[int, int]:
@@ -49,9 +43,10 @@ def read(conn: Connection, after: int = 0, limit: int = 1000) -> dict[str, Any]:
         select(table.c.uid).where(table.c.uid > after).distinct().order_by(table.c.uid).limit(limit)
     ).scalars()
     query = (
-        select(profiles.c.uid, profiles.c.braze_id, profiles.c.external_id, table.c.day, table.c.source, table.c.points)
+        select(profiles.c.uid, profiles.c.braze_id, profiles.c.external_id, table.c.day, table.c.source, total)
         .join(profiles, profiles.c.uid == table.c.uid)
         .where(table.c.uid.in_(json_set(uids)))
+        .group_by(table.c.uid, table.c.day, table.c.source)
         .order_by(table.c.uid, table.c.day, table.c.source)
     )
     return {
@@ -65,7 +60,7 @@ def read(conn: Connection, after: int = 0, limit: int = 1000) -> dict[str, Any]:
                 "external_id": external_id,
                 "day": _day(day),
                 "source": source,
-                "points": points,
+                "points": int(points),
             }
             for uid, braze_id, external_id, day, source, points in conn.execute(query)
         ],

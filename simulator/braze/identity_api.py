@@ -6,7 +6,7 @@ the page of each endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -79,9 +79,9 @@ def alias_update(call: Call, body: Body) -> Answer:
 # -- identify and merge
 
 
-def _order(value: Any) -> bool:
+def _order(value: Any, known: Sequence[str] = _ORDERS) -> bool:
     """Whether this is a list of prioritization rules; identified and unidentified exclude each other."""
-    fits = value is None or (isinstance(value, list) and all(each in _ORDERS for each in value))
+    fits = value is None or (isinstance(value, list) and all(each in known for each in value))
     return fits and not {"identified", "unidentified"} <= set(value or ())
 
 
@@ -150,7 +150,8 @@ def _merge_identifier(value: Any) -> bool:
 
 
 def _contact(kind: str, value: Any) -> bool:
-    return isinstance(value, dict) and _text(value.get(kind)) and _order(value.get("prioritization"))
+    # Deleting knows no least_recently_updated.
+    return isinstance(value, dict) and _text(value.get(kind)) and _order(value.get("prioritization"), _ORDERS[:3])
 
 
 _DELETE: Mapping[str, tuple[str, Callable[[Any], bool]]] = {

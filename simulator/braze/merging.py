@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from simulator.braze import standard
 from simulator.braze.identity import People, Profile
 
 MERGED_FIELDS = (
@@ -111,5 +112,9 @@ def _merge_apps(keep: dict[str, dict[str, Any]], source: Mapping[str, dict[str, 
 
 
 def may_merge(keep: Profile, source: Profile) -> bool:
-    """Whether two profiles can be merged at all: not with itself, nobody of the Global Control Group."""
+    """Whether two profiles can be merged at all: not with itself, nobody of the Global Control Group, and not two
+    with numbers that are no phone numbers."""
+    phones = [each.standard.get("phone") for each in (keep, source)]
+    if all(number is not None and not standard.phone(number)[1] for number in phones):
+        return False
     return keep.uid != source.uid and not keep.stats.get("control_group") and not source.stats.get("control_group")

@@ -69,21 +69,24 @@ names = Table(
     ),
     sqlite_with_rowid=False,
 )
+# Only ever appended to, and added up when somebody asks: an index would cost every write more than it saves.
 data_points = Table(
     "braze_data_points",
     metadata,
-    Column("uid", Integer, primary_key=True),
-    Column("day", Integer, primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=True),
+    Column("uid", Integer, nullable=False),
+    Column("day", Integer, nullable=False),
     # 'api', 'cohort_import' or 'sdk'
-    Column("source", String, primary_key=True),
+    Column("source", String, nullable=False),
     Column("points", Integer, nullable=False),
-    sqlite_with_rowid=False,
 )
 cohorts = Table(
     "braze_cohorts",
     metadata,
     Column("partner", String, primary_key=True),
     Column("cohort_id", String, primary_key=True),
+    # Stands for the pair in the members' table, whose rows are many and so have to be short.
+    Column("number", Integer, nullable=False, unique=True),
     Column("name", String),
     Column("created_at", String),
     Column("changed_ms", BigInteger, nullable=False),
@@ -92,9 +95,7 @@ cohorts = Table(
 cohort_members = Table(
     "braze_cohort_members",
     metadata,
-    Column("partner", String, primary_key=True),
-    Column("cohort_id", String, primary_key=True),
+    Column("cohort", Integer, primary_key=True),
     Column("uid", Integer, primary_key=True),
-    Index("braze_cohort_members_uid", "uid"),
     sqlite_with_rowid=False,
 )

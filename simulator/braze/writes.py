@@ -9,13 +9,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from simulator.braze import applying, attributes, cohort_membership, identity, merging, profile_store
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
-from simulator.braze.user_tables import cohort_members
-from simulator.store import rows_in, upsert_rows
+from simulator.braze.user_tables import cohort_members, cohorts
+from simulator.store import json_set, upsert_rows
 from simulator.tank import Tank
 
 Key = tuple[str, str]
@@ -182,13 +182,17 @@ def leave_cohorts(conn: Connection, gone: Mapping[int, int | None], *, carry: bo
     """Take profiles out of every cohort; the profile they were merged into enters when ``carry``."""
     if not gone:
         return
-    columns = ("partner", "cohort_id", "uid")
-    rows = rows_in(conn, cohort_members, columns, "uid", gone)
+    table = cohort_members
+    # By way of the cohorts, which are few: the members' table has no index but its key.
+    query = select(table.c.cohort, table.c.uid).join(cohorts, cohorts.c.number == table.c.cohort)
+    rows = [tuple(row) for row in conn.execute(query.where(table.c.uid.in_(json_set(gone))))]
+    if not rows:
+        return
     mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-    conn.exec_driver_sql(f"DELETE FROM braze_cohort_members WHERE uid = {mark}", [(uid,) for uid in gone])
+    conn.exec_driver_sql(f"DELETE FROM braze_cohort_members WHERE cohort = {mark} AND uid = {mark}", rows)
     if carry:
-        entering = [(partner, cohort, gone[uid]) for partner, cohort, uid in rows if gone[uid] is not None]
-        upsert_rows(conn, cohort_members, columns, entering, columns)
+        entering = [(cohort, gone[uid]) for cohort, uid in rows if gone[uid] is not None]
+        upsert_rows(conn, cohort_members, ("cohort", "uid"), entering, ("cohort", "uid"))
 
 
 def delete(conn: Connection, tank: Tank, entries: Any, _received_ms: int, now_ms: int) -> int:

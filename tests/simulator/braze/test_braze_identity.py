@@ -258,6 +258,15 @@ def test_a_merge_with_nobody_or_itself_does_nothing(workspace: Any) -> None:
     assert len(workspace.people()) == 1
 
 
+def test_two_profiles_with_invalid_phone_numbers_are_not_merged(workspace: Any) -> None:
+    workspace.attributes({"external_id": "a", "phone": "none"}, {"external_id": "b", "phone": "n/a"})
+    assert merge(workspace, {"external_id": "a"}, {"external_id": "b"}).status_code == 202
+    assert len(workspace.people()) == 2
+    workspace.attributes({"external_id": "b", "phone": "+14155550100"})
+    merge(workspace, {"external_id": "a"}, {"external_id": "b"})
+    assert len(workspace.people()) == 1
+
+
 PAIR = {"identifier_to_merge": {"external_id": "a"}, "identifier_to_keep": {"external_id": "b"}}
 WORDS = (
     "identifiers must be objects with an 'external_id' property that is a string, 'user_alias' property that is an "
@@ -319,7 +328,15 @@ def test_every_kind_of_identifier_deletes(workspace: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"external_ids": ["a"], "braze_ids": ["b"]}, {"external_ids": "a"}, {"external_ids": ["a"] * 51}]
+    "body",
+    [
+        {},
+        {"external_ids": ["a"], "braze_ids": ["b"]},
+        {"external_ids": "a"},
+        {"external_ids": ["a"] * 51},
+        {"email_addresses": [{"email": "a@example.com", "prioritization": ["least_recently_updated"]}]},
+        {"email_addresses": [{"email": "a@example.com", "prioritization": ["identified", "unidentified"]}]},
+    ],
 )
 def test_delete_refusals_change_nothing(workspace: Any, body: Any) -> None:
     workspace.attributes({"external_id": "a"})
