@@ -19,6 +19,7 @@ from simulator.braze.identity import People, Profile
 DAY_MS = 86_400_000
 
 
+_PRIMARY = ("external_id", "braze_id", "user_alias")
 _FOUND_BY = ("email", "phone", "push_tokens")
 """Members of an attribute object that change what finds a profile."""
 
@@ -51,8 +52,8 @@ class Effects:
 
 def normalized(given: dict[str, Any]) -> dict[str, Any]:
     """The object as it is looked up: empty identifiers are none, a phone that identifies is E.164."""
-    found = {name: value for name, value in given.items() if value != "" or name not in ("external_id", "braze_id")}
-    primary = any(found.get(name) is not None for name in ("external_id", "braze_id", "user_alias"))
+    found = {name: value for name, value in given.items() if value != "" or name not in _PRIMARY}
+    primary = any(found.get(name) is not None for name in _PRIMARY)
     if not primary and found.get("email") is None and found.get("phone") is not None:
         found["phone"] = standard.phone(found["phone"])[0]
     return found

@@ -100,7 +100,7 @@ def identify(call: Call, body: Body) -> Answer:
         problem = _entries(body, field, partial(_identifies, fits), "max_ids_and_aliases")
         if problem is not None:
             return problem
-        entries += [_normal(each) for each in body[field]]
+        entries += [_only(each, _IDENTIFIES_BY[field], "external_id") for each in body[field]]
     if len(entries) > MAX:
         return refuse("max_ids_and_aliases", detail={"entries": len(entries)})
     merge = body.get("merge_behavior") != "none"
@@ -116,9 +116,18 @@ def _external_id(value: Any) -> bool:
     return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))
 
 
-def _normal(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The identifier as it is looked up: phones in E.164."""
-    return {**given, "phone": standard.phone(given["phone"])[0]} if "phone" in given else dict(given)
+_IDENTIFIES_BY = {
+    "aliases_to_identify": "user_alias",
+    "emails_to_identify": "email",
+    "phone_numbers_to_identify": "phone",
+}
+_KINDS = ("external_id", "user_alias", "email", "phone")
+
+
+def _only(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """These members, and the prioritization, of an identifier; phones as they are looked up, in E.164."""
+    found = {name: given[name] for name in (*names, "prioritization") if name in given}
+    return {**found, "phone": standard.phone(found["phone"])[0]} if "phone" in found else found
 
 
 def merge(call: Call, body: Body) -> Answer:
@@ -133,14 +142,14 @@ def merge(call: Call, body: Body) -> Answer:
         return refuse("merge_keys")
     if not all(_merge_identifier(each[side]) for each in given for side in sides):
         return refuse("merge_identifiers")
-    pairs = [{side: _normal(each[side]) for side in sides} for each in given]
+    pairs = [{side: _only(each[side], *_KINDS) for side in sides} for each in given]
     return Answer(202, {"message": "success"}, why=_queued(call, "merge", pairs, "Merge users"))
 
 
 def _merge_identifier(value: Any) -> bool:
     if not isinstance(value, dict) or not _order(value.get("prioritization")):
         return False
-    kinds = [kind for kind in ("external_id", "user_alias", "email", "phone") if kind in value]
+    kinds = [kind for kind in _KINDS if kind in value]
     if len(kinds) != 1:
         return False
     return is_alias(value["user_alias"]) if kinds == ["user_alias"] else isinstance(value[kinds[0]], str)
@@ -175,7 +184,7 @@ def delete(call: Call, body: Body) -> Answer:
         return refuse("bad_entry", field=field)
     if len(given) > MAX:
         return refuse("max_ids", detail={"entries": len(given)})
-    entries = [_normal(each) if name in ("email", "phone") else {name: each} for each in given]
+    entries = [_only(each, name) if name in ("email", "phone") else {name: each} for each in given]
     why = _queued(call, "delete", entries, "Delete users")
     return Answer(201, {"deleted": len(given), "message": "success"}, why=why)
 

@@ -118,7 +118,7 @@ def identify(conn: Connection, tank: Tank, payload: Any, _received_ms: int, now_
     wanted |= {("external_id", str(each["external_id"])) for each in entries}
     people = profile_store.load(conn, tank, wanted, now_ms)
     for each in entries:
-        _identify(conn, tank, people, each, payload["merge"], now_ms)
+        _identify(tank, people, each, payload["merge"], now_ms)
     _save_merged(conn, tank, people)
     return 0
 
@@ -127,9 +127,7 @@ def _without_target(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if name != "external_id"}
 
 
-def _identify(
-    _conn: Connection, tank: Tank, people: People, entry: Mapping[str, Any], merge: bool, now_ms: int
-) -> None:
+def _identify(tank: Tank, people: People, entry: Mapping[str, Any], merge: bool, now_ms: int) -> None:
     found = candidates(people, _without_target(entry))
     target = people.one("external_id", str(entry["external_id"]))
     by_contact = "user_alias" not in entry

@@ -297,6 +297,18 @@ def test_merge_refusals_in_the_documents_words(workspace: Any, updates: Any, wor
     assert (answer.status_code, answer.json) == (400, {"message": words})
 
 
+def test_members_that_do_not_belong_to_an_identifier_are_passed_over(workspace: Any) -> None:
+    workspace.attributes({"external_id": "keep"}, {"external_id": "other", "email": "x@example.com"})
+    entry = {"external_id": "new", "email": "y@example.com", "user_alias": 5, "braze_id": 7}
+    assert workspace.post("/users/identify", {"emails_to_identify": [entry]}).status_code == 201
+    source = {"email": "x@example.com", "braze_id": 7}
+    assert merge(workspace, source, {"external_id": "keep"}).status_code == 202
+    assert [each["external_id"] for each in workspace.people()] == ["keep"]
+    body = {"email_addresses": [{"email": "x@example.com", "external_id": "nobody"}]}
+    workspace.post("/users/delete", body)
+    assert workspace.people() == []
+
+
 # -- delete
 
 

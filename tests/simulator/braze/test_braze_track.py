@@ -129,6 +129,13 @@ def test_an_alias_updates_and_makes_nobody_unless_told_so(workspace: Any) -> Non
         assert workspace.attributes({"user_alias": bad, "z": 1}).status_code == 400
 
 
+def test_empty_identifiers_are_none(workspace: Any) -> None:
+    for name in ("external_id", "braze_id", "user_alias"):
+        assert workspace.attributes({name: "", "x": 1}).json["errors"][0]["type"] == MISSING
+        assert workspace.attributes({name: "", "email": "a@example.com", "x": 1}).status_code == 201
+    assert [each["external_id"] for each in workspace.people()] == [None]
+
+
 def test_a_braze_id_updates_and_never_makes_a_profile(workspace: Any) -> None:
     workspace.attributes({"external_id": "a"})
     braze_id = workspace.person("a")["braze_id"]
