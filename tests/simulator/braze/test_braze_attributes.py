@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulator.braze import dates
+from simulator.braze import dates, profile_store
 from simulator.braze.attributes import REMOVED, Rules, change
 
 PETS = [{"id": 1, "name": "Gus"}, {"id": 2, "name": "Gus"}, {"id": 3, "name": "Bo"}]
@@ -215,8 +215,6 @@ def test_exports_show_dates_and_leave_missing_values_out(workspace: Any) -> None
 
 
 def test_the_type_first_seen_is_noted(workspace: Any) -> None:
-    from simulator.braze import profile_store
-
     workspace.attributes({"external_id": "a", "n": 1, "s": "x", "d": "2026-01-01", "b": True, "l": [1], "o": {"k": 1}})
     workspace.attributes({"external_id": "a", "n": "text"})
     with workspace.tank.store.read() as conn:
