@@ -49,7 +49,7 @@ def act(conn: Connection, tank: Tank, action: Mapping[str, Any], now_ms: int) ->
     effects = Effects()
     context = writes.context(conn, tank)
     if do == "change_user":
-        profile = _change_user(conn, tank, people, profile, device_id, str(_need(action, "external_id")), now_ms)
+        profile = _change_user(tank, people, profile, device_id, str(_need(action, "external_id")), now_ms)
     else:
         _DO[do](people, profile, action, context, effects, now_ms)
     people.touch(profile, now_ms)
@@ -92,7 +92,7 @@ def _note_device(profile: Profile, action: Mapping[str, Any]) -> None:
 
 
 def _change_user(
-    conn: Connection, tank: Tank, people: People, current: Profile, device_id: str, external_id: str, now_ms: int
+    tank: Tank, people: People, current: Profile, device_id: str, external_id: str, now_ms: int
 ) -> Profile:
     """``changeUser``: an anonymous profile gains the id, or meets the profile that has it; somebody identified stays
     as they are, and the other one's profile is loaded or made."""
