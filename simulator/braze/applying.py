@@ -52,6 +52,8 @@ class Effects:
 
 def normalized(given: dict[str, Any]) -> dict[str, Any]:
     """The object as it is looked up: empty identifiers are none, a phone that identifies is E.164."""
+    if "phone" not in given and not any(given.get(name) == "" for name in _PRIMARY):
+        return given
     found = {name: value for name, value in given.items() if value != "" or name not in _PRIMARY}
     primary = any(found.get(name) is not None for name in _PRIMARY)
     if not primary and found.get("email") is None and found.get("phone") is not None:

@@ -98,7 +98,7 @@ def problem_of(array: Array, given: Any, known: Known) -> str | None:
 
 
 def _identifier(given: Mapping[str, Any], known: Known) -> str | None:
-    primaries = [name for name in PRIMARY if given.get(name) is not None and given[name] != ""]
+    primaries = [name for name in PRIMARY if name in given and given[name] is not None and given[name] != ""]
     if len(primaries) > 1:
         return "two_primaries"
     if not primaries:
