@@ -1,11 +1,13 @@
-"""Simulated Braze: its REST API's routes and the Currents feed.
+"""Simulated Braze: profiles and the REST API that changes them, and the Currents feed.
 
 What lives here: the catalogue of Currents events, the generator of realistic ones, the feed's decisions
 (``currents``) and the feed itself (``currents_feed``). What may not live here: how anything is named in
 Amplitude.
 """
 
+from simulator.braze import currents_feed, pending
 from simulator.braze.app import create_app
-from simulator.braze.currents_feed import TIMERS
+
+TIMERS = {**currents_feed.TIMERS, **pending.TIMERS}
 
 __all__ = ["TIMERS", "create_app"]

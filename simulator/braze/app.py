@@ -1,4 +1,4 @@
-"""Braze's Flask app: its documented REST endpoints, none of them simulated yet.
+"""Braze's Flask app: every documented REST endpoint; those without a handler answer an honest 501.
 
 A request finds its tank by its REST key; partner endpoints by the two keys in their body.
 """
@@ -6,18 +6,42 @@ A request finds its tank by its REST key; partner endpoints by the two keys in t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import flask
-import orjson
-import yaml
 
-from simulator.exchange import Answer, Found, Reason, Request, Route, make_app
+from simulator.braze import cohort_import, exporting, identity_api, permissions, track
+from simulator.braze.refusals import refuse
+from simulator.braze.transport import JsonHandler, find, find_partner, gated, refuse_key, refuse_partner
+from simulator.exchange import Answer, Request, Route, make_app
 from simulator.tank import Tanks
 
 _DOCUMENT = "Braze docs, REST API"
-# A refused key leaves the three headers empty. Source: Braze docs, API limits, and public recordings.
-_RATE_HEADERS = {"X-RateLimit-Limit": "", "X-RateLimit-Remaining": "", "X-RateLimit-Reset": ""}
+
+HANDLERS: Mapping[str, tuple[JsonHandler, str, int]] = {
+    "POST /users/track": (track.track, "braze_track", 201),
+    "POST /users/track/bulk": (track.bulk, "braze_track", 201),
+    "POST /users/track/sync": (track.sync, "braze_track", 201),
+    "POST /users/alias/new": (identity_api.alias_new, "braze_alias_new", 201),
+    "POST /users/alias/update": (identity_api.alias_update, "braze_alias_update", 201),
+    "POST /users/identify": (identity_api.identify, "braze_identify", 201),
+    "POST /users/merge": (identity_api.merge, "braze_merge", 202),
+    "POST /users/delete": (identity_api.delete, "braze_delete", 201),
+    "POST /users/external_ids/rename": (identity_api.rename, "braze_external_ids_rename", 201),
+    "POST /users/external_ids/remove": (identity_api.remove, "braze_external_ids_remove", 201),
+    "POST /users/export/ids": (exporting.ids, "braze_export_ids", 201),
+    "POST /partners/<partner>/cohorts": (cohort_import.name, "braze_cohort", 201),
+    "POST /partners/<partner>/cohorts/users": (cohort_import.users, "braze_cohort_users", 201),
+}
+"""What is simulated: the handler, the schema it publishes, and the status of success."""
+
+_REFUSALS = {
+    400: "refused: the body does not fit",
+    401: "the key is unknown here",
+    403: "the key lacks the permission",
+    413: "the body is too large",
+    415: "the content type is not application/json",
+    429: "over a rate limit",
+}
 
 
 def create_app(tanks: Tanks) -> flask.Flask:
@@ -26,61 +50,24 @@ def create_app(tanks: Tanks) -> flask.Flask:
 
 
 def routes() -> list[Route]:
-    """The documented endpoints; all of them answer an honest 501."""
-    folders = yaml.safe_load(Path(__file__).with_name("rest_endpoints.yaml").read_text("utf-8"))
-    made = []
-    for folder, endpoints in folders.items():
-        for endpoint in endpoints:
-            method, path = endpoint.split()
-            partner = path.startswith("/partners/")
-            find, refuse = (_find_partner, _refuse_partner) if partner else (_find, _refuse)
-            made.append(Route(method, path, path, None, find, refuse, f"{_DOCUMENT}, {folder}"))
-    return made
+    """The documented endpoints."""
+    return [
+        _route(endpoint, row, folder)
+        for folder, endpoints in permissions.endpoints().items()
+        for endpoint, row in endpoints.items()
+    ]
 
 
-def _key(request: Request) -> str:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def _find(request: Request, tanks: Tanks) -> Found:
-    key = _key(request)
-    tank, revoked = tanks.find("braze_rest_api_key", key) if key else (None, False)
-    return Found(None, None, tank) if revoked else Found(tank)
-
-
-def _refuse(request: Request, _detail: object) -> Answer:
-    key = _key(request)
-    why = Reason("invalid-api-key", "no workspace has this REST API key", f"{_DOCUMENT}, Errors")
-    message = f"Invalid API key: {key}" if key else "Invalid API Key"
-    return Answer(401, {"message": message}, _RATE_HEADERS, why=(why,))
-
-
-def _find_partner(request: Request, tanks: Tanks) -> Found:
-    body = _json(request)
-    partner_key, secret = body.get("partner_api_key"), body.get("client_secret")
-    tank, revoked = (
-        tanks.find("braze_partner_api_key", partner_key) if isinstance(partner_key, str) else (None, False)
-    )
-    if tank is None or revoked:
-        return Found(None, "Invalid Partner API key", tank)
-    if secret != tank.credential("braze_data_import_key") or tank.revoked("braze_data_import_key"):
-        return Found(None, "Invalid client secret", tank)
-    return Found(tank)
-
-
-def _refuse_partner(_request: Request, detail: object) -> Answer:
-    why = Reason("invalid-partner-key", str(detail), "Braze docs, Cohort import for partners, Errors")
-    return Answer(401, {"message": str(detail)}, why=(why,))
-
-
-def _json(request: Request) -> Mapping[str, object]:
-    try:
-        body = orjson.loads(request.body)
-    except orjson.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) else {}
+def _route(endpoint: str, row: Mapping[str, object], folder: str) -> Route:
+    method, path = endpoint.split()
+    finder, refuser = (find_partner, refuse_partner) if path.startswith("/partners/") else (find, refuse_key)
+    document = f"{_DOCUMENT}, {folder}"
+    if endpoint not in HANDLERS:
+        return Route(method, path, path, None, finder, refuser, document)
+    handle, schema, status = HANDLERS[endpoint]
+    answers = {status: "success", **_REFUSALS, **({423: "the cohort is locked"} if "cohorts" in path else {})}
+    return Route(method, path, path, gated(row, handle), finder, refuser, document, schema, responses=answers)
 
 
 def _not_found(_request: Request) -> Answer:
-    return Answer(404, {"message": "Not Found"})
+    return refuse("not_found")

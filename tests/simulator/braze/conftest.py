@@ -1,8 +1,9 @@
-"""A tank with a Currents feed and a tiny connector that answers as told."""
+"""A tank with a Currents feed and a tiny connector that answers as told; and a workspace behind the REST API."""
 
 from __future__ import annotations
 
 import http.server
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
-from simulator import ledger
-from simulator.braze import currents_feed
+from simulator import braze, ledger
+from simulator.braze import currents_feed, profile_store
 from simulator.tank import Tank, Tanks
 from simulator.timekeeper import Timekeeper
 
@@ -145,3 +147,79 @@ def feed(bench: Bench, receiver: Receiver) -> Bench:
     """A bench whose connector is set up at the receiver, with every event selected."""
     bench.configure(url=receiver.url)
     return bench
+
+
+class Workspace:
+    """A tank behind Braze's REST app: writes take effect at once unless a test says otherwise."""
+
+    numbers = itertools.count()
+
+    def __init__(self, tanks: Tanks, **settings: Any) -> None:
+        given = {"braze.apply_delay_ms": 0, "braze.merge_delay_ms": 0, "clock.settle_ms": 0}
+        given.update({f"braze.{name}": value for name, value in settings.items()})
+        self.tank = tanks.create(f"brz-{next(self.numbers)}", settings=given)
+        self.keeper = Timekeeper(self.tank, braze.TIMERS)
+        self.client = braze.create_app(tanks).test_client()
+
+    @property
+    def key(self) -> str:
+        return self.tank.credential("braze_rest_api_key")
+
+    def post(self, path: str, body: Any, **headers: str) -> TestResponse:
+        auth = {"Authorization": f"Bearer {self.key}", **headers}
+        return self.client.post(path, data=json.dumps(body), headers={"Content-Type": "application/json", **auth})
+
+    def track(self, **body: Any) -> TestResponse:
+        return self.post("/users/track", body)
+
+    def attributes(self, *objects: Any) -> TestResponse:
+        return self.track(attributes=list(objects))
+
+    def cohort(self, path: str, **body: Any) -> TestResponse:
+        keys = {
+            "partner_api_key": self.tank.credential("braze_partner_api_key"),
+            "client_secret": self.tank.credential("braze_data_import_key"),
+        }
+        return self.post(f"/partners/amplitude/{path}", {**keys, **body})
+
+    def export(self, fields: list[str] | None = None, **ids: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.post(
+            "/users/export/ids",
+            {**ids, "fields_to_export": fields or ["external_id", "braze_id", "custom_attributes", "user_aliases"]},
+        ).json
+        return found
+
+    def person(self, external_id: str) -> dict[str, Any] | None:
+        """The applied profile of an external id."""
+        return self.one("external_id", external_id)
+
+    def one(self, kind: str, value: str) -> dict[str, Any] | None:
+        with self.tank.store.read() as conn:
+            found = profile_store.find(conn, kind, value)
+        return profile_store.shown(found[0]) if found else None
+
+    def people(self) -> list[dict[str, Any]]:
+        with self.tank.store.read() as conn:
+            return [profile_store.shown(each) for page in profile_store.pages(conn) for each in page]
+
+    def set(self, **settings: Any) -> None:
+        with self.tank.store.write() as conn:
+            self.tank.override(conn, {f"braze.{name}": value for name, value in settings.items()})
+
+    def advance(self, ms: int) -> None:
+        self.keeper.advance(self.tank.clock.now_ms() + ms)
+
+    def digest(self) -> str:
+        return self.tank.store.digest()
+
+
+@pytest.fixture
+def make_workspace() -> Iterator[Callable[..., Workspace]]:
+    tanks = Tanks()
+    yield lambda **settings: Workspace(tanks, **settings)
+    tanks.close()
+
+
+@pytest.fixture
+def workspace(make_workspace: Callable[..., Workspace]) -> Workspace:
+    return make_workspace()

@@ -1,0 +1,97 @@
+"""Members of imported cohorts: who is matched, who enters and leaves, what that costs, and how cohorts are called.
+
+Only existing profiles are matched, nobody is created; device ids match anonymous profiles only. Source: Braze docs,
+Cohort import for partners; Amplitude for cohort import; Data points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from simulator.braze import data_points, identity
+from simulator.braze.user_tables import cohort_members, cohorts, identifiers, profiles
+from simulator.store import rows_in, upsert_rows
+from simulator.tank import Tank
+
+DAY_MS = 86_400_000
+_COLUMNS = ("cohort", "uid")
+
+
+def apply_users(conn: Connection, tank: Tank, payload: Any, _received_ms: int, now_ms: int) -> int:
+    """Apply the queued changes; answers the data points of the assignments."""
+    cohort, total = payload["cohort"], 0
+    for change in payload["changes"]:
+        found = sorted(matched(conn, change))
+        rows = [(cohort, uid) for uid in found]
+        removing = change.get("should_remove", False)
+        if not removing:
+            upsert_rows(conn, cohort_members, _COLUMNS, rows, _COLUMNS)
+        elif rows:
+            mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
+            sql = f"DELETE FROM braze_cohort_members WHERE cohort = {mark} AND uid = {mark}"
+            conn.exec_driver_sql(sql, rows)
+        if not removing or tank.settings["braze.cohort_removal_points"]:
+            data_points.add(conn, [(uid, now_ms // DAY_MS, 1) for uid in found], "cohort_import")
+            total += len(found)
+    return total
+
+
+def matched(conn: Connection, change: Mapping[str, Any]) -> set[int]:
+    """The profiles that a change names; a device of an identified person is passed over."""
+    external = set(change.get("user_ids") or ())
+    devices = set(change.get("device_ids") or ())
+    aliases = {identity.alias_text(each["alias_name"], each["alias_label"]) for each in change.get("aliases") or ()}
+    by_kind: Mapping[str, set[str]] = {
+        "external_id": external,
+        "deprecated": external,
+        "device": devices,
+        "alias": aliases,
+    }
+    rows = rows_in(conn, identifiers, ("kind", "value", "uid"), "value", external | devices | aliases)
+    found = {row[2] for row in rows if row[0] != "device" and row[1] in by_kind.get(row[0], ())}
+    on_devices = {row[2] for row in rows if row[0] == "device" and row[1] in devices}
+    return found | _anonymous(conn, on_devices)
+
+
+def _anonymous(conn: Connection, uids: Iterable[int]) -> set[int]:
+    return {row[0] for row in rows_in(conn, profiles, ("uid",), "uid", uids, "AND external_id IS NULL")}
+
+
+# -- reading
+
+
+def title(partner: str, cohort_id: str, given: str | None) -> str:
+    """How a cohort is called in the segment filter: ``[Amplitude] NAME: cohort_id``; not decorated twice."""
+    mark, tail = f"[{partner.capitalize()}] ", f": {cohort_id}"
+    plain = given or ""
+    return plain if plain.startswith(mark) and plain.endswith(tail) else f"{mark}{plain}{tail}"
+
+
+def listed(conn: Connection) -> list[dict[str, Any]]:
+    """Every cohort with its filter, title and size."""
+    members = cohort_members
+    counted = conn.execute(select(members.c.cohort, func.count()).group_by(members.c.cohort))
+    sizes = {row[0]: row[1] for row in counted}
+    return [
+        {
+            "partner": row.partner,
+            "filter": f"{row.partner.capitalize()} Cohorts",
+            "cohort_id": row.cohort_id,
+            "name": row.name,
+            "title": title(row.partner, row.cohort_id, row.name),
+            "created_at": row.created_at,
+            "size": sizes.get(row.number, 0),
+        }
+        for row in conn.execute(select(cohorts).order_by(cohorts.c.partner, cohorts.c.cohort_id))
+    ]
+
+
+def member_uids(conn: Connection, partner: str, cohort_id: str) -> list[int]:
+    """The numbers of a cohort's members, in order."""
+    table = cohort_members
+    query = select(table.c.uid).join(cohorts, cohorts.c.number == table.c.cohort)
+    mine = (cohorts.c.partner == partner, cohorts.c.cohort_id == cohort_id)
+    return list(conn.execute(query.where(*mine).order_by(table.c.uid)).scalars())
