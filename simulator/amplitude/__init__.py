@@ -5,7 +5,12 @@ project holds. Decisions are plain functions (``validation``, ``throttle``, ``id
 ``ingest`` puts them together over the store. What may not live here: anything about a connector.
 """
 
+from collections.abc import Mapping
+
+from simulator.amplitude import deletions, streams
 from simulator.amplitude.app import create_app
-from simulator.amplitude.deletions import TIMERS
+from simulator.timekeeper import Handler
+
+TIMERS: Mapping[str, Handler] = {**deletions.TIMERS, **streams.TIMERS}
 
 __all__ = ["TIMERS", "create_app"]

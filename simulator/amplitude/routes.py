@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.amplitude import chart_annotations, dashboard, deletions, export, parallel, releases
+from simulator.amplitude import chart_annotations, dashboard, deletions, delivery_metrics, export, parallel, releases
 from simulator.exchange import Found, Handler, Request, Route
 from simulator.tank import Tanks
 
 _DASHBOARD = "Amplitude docs, Dashboard REST API"
 _TAXONOMY = "Amplitude docs, Taxonomy API"
 _DSAR = "Amplitude docs, DSAR API"
+METRICS = "/api/2/event-streaming/delivery-metrics-summary"
 _REST = {200: "done", 400: "the request does not fit", 403: "wrong key pair", 429: "too many at once"}
 _ENVELOPE = ("application/json", "text/html")
 
@@ -64,11 +65,14 @@ def beside_the_flows(pair: Callable[[Request, Tanks], Found]) -> list[Route]:
     kinds, kind = "/api/3/annotation-categories", "/api/3/annotation-categories/<category_id>"
     jobs = "/api/2/deletions/users"
     ranged = ("category", "chart_id", "start", "end")
+    pools = {"deletions": parallel.DELETIONS, "event-streaming": parallel.METRICS}
     marks = {404: "unknown", 409: "exists"}
     table: tuple[tuple[str, str, str, Handler, str, dict[int, str], tuple[str, ...]], ...] = (
         ("GET", "/api/2/events/list", "Events list", dashboard.events_list, _DASHBOARD, {429: "cost"}, ()),
         ("GET", "/api/2/users", "Active and new users", dashboard.users, _DASHBOARD, {429: "cost"},
          ("start", "end", "m", "i", "s", "g")),
+        ("GET", METRICS, "Event streaming metrics", delivery_metrics.summary, delivery_metrics.SOURCE,
+         {500: "older than 90 days"}, ("sync_id", "time_period", "start", "end")),
         ("POST", annotations, "Annotations: create", chart_annotations.create, chart_annotations.SOURCE, marks, ()),
         ("GET", annotations, "Annotations: list", chart_annotations.listed, chart_annotations.SOURCE, marks, ranged),
         ("GET", annotation, "Annotations: one", chart_annotations.single, chart_annotations.SOURCE, marks, ()),
@@ -98,6 +102,6 @@ def beside_the_flows(pair: Callable[[Request, Tanks], Found]) -> list[Route]:
     )  # fmt: skip
     return [
         Route(method, path, name, handle, pair, export.wrong_key, source, responses={**_REST, **more}, query=query,
-              produces=_ENVELOPE, pools=(parallel.DELETIONS if path.startswith(jobs) else parallel.REST,))
+              produces=_ENVELOPE, pools=(pools.get(path.split("/")[3], parallel.REST),))
         for method, path, name, handle, source, more, query in table
     ]  # fmt: skip

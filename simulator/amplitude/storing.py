@@ -11,7 +11,7 @@ from zlib import crc32
 import orjson
 from sqlalchemy import Connection, bindparam, func, literal_column, select
 
-from simulator.amplitude import event_states, tables
+from simulator.amplitude import event_states, streams, tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
@@ -92,7 +92,10 @@ def store(
         text = orjson.dumps(event).decode()
         names = (owner, users[i], devices[i], event_type, at, insert_ids[i], keys[i])
         rows.append((*names, now_ms, route, text, properties, groups))
+    newest = streams.watching(conn)
     insert_rows(conn, tables.events, _EVENT_COLUMNS, rows)
+    if newest is not None:
+        streams.offer(conn, tank, [events[i] for i in fresh], newest, now_ms)
     return Stored(len(rows), len(events) - len(fresh), len(people.merges))
 
 

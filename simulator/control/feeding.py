@@ -8,6 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import orjson
 
 from simulator import feeds
+from simulator.amplitude import streams
 from simulator.braze import currents_feed
 from simulator.control.frame import Ask, Refused
 
@@ -33,6 +34,29 @@ def _check_url(url: str) -> None:
 def state(ask: Ask) -> tuple[int, Any]:
     with ask.tank.store.read() as conn:
         return 200, currents_feed.state(conn, ask.tank)
+
+
+def _kind(ask: Ask) -> str:
+    kind = ask.path["kind"]
+    if kind not in streams.KINDS:
+        raise Refused(f"{kind!r} is no stream of Amplitude", "path", f"known: {', '.join(streams.KINDS)}", 404)
+    return kind
+
+
+def configure_stream(ask: Ask) -> tuple[int, Any]:
+    kind = _kind(ask)
+    if "url" in ask.body:
+        _check_url(ask.body["url"])
+    with ask.tank.store.write() as conn:
+        found = streams.configure(conn, ask.tank, kind, ask.body)
+    ask.desk.keeper(ask.tank).poke()
+    return 200, found
+
+
+def stream(ask: Ask) -> tuple[int, Any]:
+    kind = _kind(ask)
+    with ask.tank.store.read() as conn:
+        return 200, streams.state(conn, kind)
 
 
 def _need_feed(ask: Ask) -> dict[str, Any]:
