@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import orjson
 from sqlalchemy import Connection, bindparam, func, select
 
-from simulator.amplitude import cohorts, tables
+from simulator.amplitude import cohort_tables, cohorts, tables
 from simulator.amplitude.cohorts import SOURCE, refused
 from simulator.exchange import Answer, Call, Found, Reason, Request
 from simulator.store import json_set
@@ -50,7 +50,7 @@ def _answer(call: Call, found: Any) -> Answer:
 def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
     """Every user property that a member has."""
     each = func.json_each(tables.properties.c.properties).table_valued("key", "value")
-    member = cohorts.members.c
+    member = cohort_tables.members.c
     query = select(each.c.key).where(
         member.cohort_id == cohort_id, tables.properties.c.amplitude_id == member.amplitude_id
     )
@@ -72,10 +72,10 @@ def _lines(tank: Tank, cohort_id: str, columns: Sequence[str]) -> Iterator[bytes
         after = page[-1][0]
 
 
-_M = cohorts.members.c
+_M = cohort_tables.members.c
 _PAGE_OF = (
     select(_M.amplitude_id, tables.users.c.user_id)
-    .select_from(cohorts.members.outerjoin(tables.users, tables.users.c.amplitude_id == _M.amplitude_id))
+    .select_from(cohort_tables.members.outerjoin(tables.users, tables.users.c.amplitude_id == _M.amplitude_id))
     .where(_M.cohort_id == bindparam("cohort"), _M.amplitude_id > bindparam("after"))
     .order_by(_M.amplitude_id)
     .limit(bindparam("page"))

@@ -1,6 +1,6 @@
 """Behavioral cohorts: upload, membership, list, single read, and the download in three steps.
 
-Source: Amplitude docs, Behavioral Cohorts API. Cohorts here are uploaded lists; definitions are not computed yet.
+Source: Amplitude docs, Behavioral Cohorts API. Computed cohorts: :mod:`simulator.amplitude.cohort_computing`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, func, select
 
-from simulator.amplitude import ingest, rows, tables
+from simulator.amplitude import cohort_computing, definitions, ingest, rows, tables
 from simulator.amplitude.callers import whole_number
+from simulator.amplitude.cohort_tables import cohorts, members
+from simulator.amplitude.cohort_tables import row as row_of
 from simulator.amplitude.people import canonical
 from simulator.exchange import Answer, Call, Reason
 from simulator.store import insert_rows, json_set, metadata, upsert_rows
@@ -23,23 +25,6 @@ MAX_IDS = 100_000
 REQUEST_LIVES_MS = 7 * 86_400_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-cohorts = Table(
-    "amplitude_cohorts",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("name", String, nullable=False),
-    Column("owner", String, nullable=False),
-    Column("published", Integer, nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("changed_ms", BigInteger, nullable=False),
-)
-members = Table(
-    "amplitude_cohort_members",
-    metadata,
-    Column("cohort_id", String, primary_key=True),
-    Column("amplitude_id", BigInteger, primary_key=True),
-    sqlite_with_rowid=False,
-)
 requests = Table(
     "amplitude_cohort_requests",
     metadata,
@@ -79,8 +64,10 @@ def upload(call: Call) -> Answer:
         return refused(400, "Invalid request", problem)
     conn = call.conn
     cohort_id = data.get("existing_cohort_id") or _new_id(call)
-    if data.get("existing_cohort_id") and _row(conn, cohort_id) is None:
+    if data.get("existing_cohort_id") and row_of(conn, cohort_id) is None:
         return refused(400, "Invalid cohort", f"cohort {cohort_id} does not exist")
+    if _computed(conn, cohort_id):
+        return refused(400, "Invalid cohort", "a computed cohort takes no uploaded members")
     found, unknown = _resolve(conn, data["ids"], data["id_type"] == "BY_AMP_ID")
     if unknown and data.get("skip_invalid_ids", True) is False:
         return refused(400, "Invalid ids", f"{len(unknown)} ids are unknown, such as {unknown[0]}")
@@ -122,8 +109,9 @@ def _new_id(call: Call) -> str:
     return "c" + "".join(rng.choice(_ALPHABET) for _ in range(7))
 
 
-def _row(conn: Connection, cohort_id: str) -> Any:
-    return conn.execute(select(cohorts).where(cohorts.c.id == cohort_id)).first()
+def _computed(conn: Connection, cohort_id: str) -> bool:
+    found = row_of(conn, cohort_id)
+    return found is not None and found.definition is not None
 
 
 def _resolve(conn: Connection, ids: Sequence[Any], by_amplitude_id: bool) -> tuple[set[int], list[str]]:
@@ -152,8 +140,10 @@ def membership(call: Call) -> Answer:
     if data is None:
         return refused(400, "Invalid request", "the body is no JSON object")
     conn = call.conn
-    if not isinstance(data.get("cohort_id"), str) or _row(conn, data["cohort_id"]) is None:
+    if not isinstance(data.get("cohort_id"), str) or row_of(conn, data["cohort_id"]) is None:
         return refused(400, "Invalid cohort", "cohort_id names no cohort")
+    if _computed(conn, data["cohort_id"]):
+        return refused(400, "Invalid cohort", "the members of a computed cohort cannot be changed")
     if data.get("count_group", "User") != "User":
         return refused(400, "Invalid request", "count_group is not the cohort's own")
     wanted = data.get("memberships")
@@ -198,18 +188,11 @@ def size(conn: Connection, cohort_id: str) -> int:
 
 
 def _shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
-    definition = {
-        "version": 3,
-        "countGroup": {"name": "User", "is_computed": False},
-        "cohortType": "UNIQUES",
-        "andClauses": [],
-        "orClauses": [],
-        "referenceFrameTimeParams": {},
-    }
+    given = {"andClauses": []} if row.definition is None else orjson.loads(row.definition)
     return {
         "appId": app,
         "archived": False,
-        "definition": definition,
+        "definition": definitions.shown(given),
         "description": None,
         "finished": True,
         "id": row.id,
@@ -218,10 +201,10 @@ def _shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
         "viewers": [],
         "published": bool(row.published),
         "size": size(conn, row.id),
-        "type": "manual_upload",
+        "type": "manual_upload" if row.definition is None else "redshift",
         "createdAt": row.created_ms // 1000,
         "lastMod": row.changed_ms // 1000,
-        "lastComputed": row.changed_ms // 1000,
+        "lastComputed": (row.computed_ms or row.changed_ms) // 1000,
         "hidden": False,
         "is_predictive": False,
         "is_official_content": False,
@@ -239,6 +222,9 @@ def _shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
 def listed(call: Call) -> Answer:
     """`GET /api/3/cohorts`: the published ones."""
     app = rows.project_id(call.tank.id, call.tank.seed)
+    cohort_computing.ensure_active(call.conn, call.tank, call.now_ms)
+    for cohort_id in call.conn.execute(select(cohorts.c.id)).scalars().all():
+        cohort_computing.refresh(call.conn, call.tank, cohort_id, call.now_ms)
     found = call.conn.execute(
         select(cohorts).where(cohorts.c.published == 1).order_by(cohorts.c.created_ms, cohorts.c.id)
     )
@@ -250,7 +236,7 @@ def listed(call: Call) -> Answer:
 
 def single(call: Call) -> Answer:
     """`GET /api/3/cohorts/{id}`: one cohort with its members."""
-    row = _row(call.conn, call.path_args["cohort_id"])
+    row = _current(call)
     if row is None:
         return refused(404, "Not found", "no such cohort")
     ids = _member_ids(call.conn, row.id)
@@ -258,6 +244,14 @@ def single(call: Call) -> Answer:
     shown = _shown(call.conn, row, rows.project_id(call.tank.id, call.tank.seed))
     user_ids = [names[each] for each in ids if each in names]
     return Answer(200, {"cohort": shown, "amplitude_ids": ids, "user_ids": user_ids})
+
+
+def _current(call: Call) -> Any:
+    """The cohort that the path names, with members that are new enough; None when there is no such one."""
+    cohort_id = call.path_args["cohort_id"]
+    cohort_computing.ensure_active(call.conn, call.tank, call.now_ms)
+    cohort_computing.refresh(call.conn, call.tank, cohort_id, call.now_ms)
+    return row_of(call.conn, cohort_id)
 
 
 def _member_ids(conn: Connection, cohort_id: str) -> list[int]:
@@ -274,7 +268,7 @@ def _names(conn: Connection, ids: Sequence[int]) -> dict[int, str]:
 def ask(call: Call) -> Answer:
     """First step of a download: 202 and a request id."""
     conn = call.conn
-    row = _row(conn, call.path_args["cohort_id"])
+    row = _current(call)
     if row is None:
         return refused(400, "Invalid cohort", "no such cohort")
     if size(conn, row.id) > MAX_SIZE:

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import ColumnElement, Float, String, and_, cast, func, not_, or_, select
 
 from simulator.amplitude import tables
-from simulator.amplitude.cohorts import members
+from simulator.amplitude.cohort_tables import members
 from simulator.store import json_set
 
 NONE = "(none)"

@@ -1,0 +1,118 @@
+"""What the definition of a computed cohort means: the people it picks, as one SQL query over what is stored.
+
+``{"andClauses": [{"negated": bool, "orClauses": [clause, …]}]}``: everybody for whom each and-clause holds. A clause is
+``{"type": "event", "event_type", "at_least", "within_days", "where"}``, ``{"type": "active", "within_days"}`` or
+``{"type": "user_property", "property", "op", "values"}``; see ``contracts/amplitude_cohort_definition.json``.
+
+Source: Amplitude docs, Behavioral Cohorts API (the envelope); Dashboard REST API, Segment definition (operators). How
+the clauses are written is our own: Amplitude's inner form is not published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+from jsonschema.exceptions import best_match
+from sqlalchemy import ColumnElement, Select, String, and_, case, cast, func, select, union
+
+from simulator.amplitude import tables
+from simulator.amplitude.segments import OPERATORS, Invalid
+
+DAY_MS = 86_400_000
+_SCHEMA = Path(__file__).parent.parent / "contracts" / "amplitude_cohort_definition.json"
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(orjson.loads(_SCHEMA.read_bytes()))
+
+
+def check(definition: Any) -> None:
+    """Raise ValueError, in one line that names the place, when a definition does not fit."""
+    error = best_match(_validator().iter_errors(definition))
+    if error is not None:
+        place = ".".join(["definition", *(str(each) for each in error.absolute_path)])
+        raise ValueError(f"{place}: {error.message[:200]}")
+    try:
+        people(definition, 0)
+    except Invalid as invalid:
+        raise ValueError(f"definition: {invalid}") from None
+
+
+def shown(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition in the envelope in which the cohort list gives it out."""
+    return {
+        "version": 3,
+        "countGroup": {"name": "User", "is_computed": False},
+        "cohortType": "UNIQUES",
+        "andClauses": [{"negated": each.get("negated", False), **each} for each in definition["andClauses"]],
+        "orClauses": [],
+        "referenceFrameTimeParams": {},
+    }
+
+
+def everybody() -> Select[Any]:
+    """Every person of the project by the Amplitude ID that is theirs by now: each was seen on a device."""
+    devices = tables.devices.c
+    found = union(
+        select(devices.own_id.label("person")).where(devices.own_id.is_not(None)),
+        select(devices.user_amplitude_id.label("person")).where(devices.user_amplitude_id.is_not(None)),
+    )
+    return select(found.subquery("everybody").c.person)
+
+
+def people(definition: Mapping[str, Any], now_ms: int) -> Select[Any]:
+    """The Amplitude IDs of everybody whom a definition picks at ``now_ms``; somebody merged counts once."""
+    every = everybody().subquery("people")
+    conditions = []
+    for clause in definition["andClauses"]:
+        picked = union(*(_picked(each, now_ms) for each in clause["orClauses"])).subquery()
+        inside = every.c.person.in_(select(picked.c[0]))
+        conditions.append(~inside if clause.get("negated") else inside)
+    return select(every.c.person).where(*conditions)
+
+
+def _picked(clause: Mapping[str, Any], now_ms: int) -> Select[Any]:
+    if clause["type"] == "user_property":
+        return _by_property(clause)
+    events, merges = tables.events, tables.merges
+    # Rows are never rewritten: what belongs to an id that was merged away is found through the merge table.
+    joined = events.outerjoin(merges, merges.c.amplitude_id == events.c.amplitude_id)
+    person = func.coalesce(merges.c.merged_amplitude_id, events.c.amplitude_id).label("person")
+    wanted: list[ColumnElement[bool]] = []
+    if "within_days" in clause:
+        wanted += [events.c.time_ms > now_ms - clause["within_days"] * DAY_MS, events.c.time_ms <= now_ms]
+    if clause["type"] == "event":
+        wanted.append(events.c.event_type == clause["event_type"])
+        for each in clause.get("where", ()):
+            wanted.append(_condition(_text(events.c.event, f'$.event_properties."{each["property"]}"'), each))
+    query = select(person).select_from(joined).where(*wanted).group_by(person)
+    return query.having(func.count() >= clause.get("at_least", 1))
+
+
+def _by_property(clause: Mapping[str, Any]) -> Select[Any]:
+    every, held = everybody().subquery("owners"), tables.properties
+    joined = every.outerjoin(held, held.c.amplitude_id == every.c.person)
+    value = _text(held.c.properties, f'$."{clause["property"]}"')
+    return select(every.c.person).select_from(joined).where(_condition(value, clause))
+
+
+def _text(document: Any, path: str) -> ColumnElement[Any]:
+    """A member of a JSON document as text; null and missing are NULL."""
+    kind = func.json_type(document, path)
+    value = cast(func.json_extract(document, path), String)
+    return case((kind == "true", "true"), (kind == "false", "false"), else_=value)
+
+
+def _condition(value: ColumnElement[Any], given: Mapping[str, Any]) -> ColumnElement[bool]:
+    if given["op"] == "is set":
+        return value.is_not(None)
+    if given["op"] == "is not set":
+        return value.is_(None)
+    texts = [each if isinstance(each, str) else orjson.dumps(each).decode() for each in given["values"]]
+    return and_(OPERATORS[given["op"]](value, texts))
