@@ -217,7 +217,7 @@ def environment(scenario: Scenario, ready: Mapping[str, Any], folder: Path) -> d
         "AMPLITUDE_REGION": amplitude["region"],
         "AMPLITUDE_API_KEY": amplitude["api_key"],
         "AMPLITUDE_SECRET_KEY": amplitude["secret_key"],
-        "AMPLITUDE_ACTIVE_COHORT_ID": "active90",
+        "AMPLITUDE_ACTIVE_COHORT_ID": amplitude["active_cohort_id"],
         "AMPLITUDE_FEED_TOKEN": amplitude["feed_token"],
         "BRAZE_URL": braze["url"],
         "BRAZE_REST_API_KEY": braze["rest_api_key"],

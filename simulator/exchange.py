@@ -276,7 +276,7 @@ def _view(frame: Platform, route: Route) -> Callable[..., flask.Response]:
         wire: Wire | None = None
         streams = False
         try:
-            places, full = _places(route, tank)
+            places, full = _places(route, tank, request)
             answer, n, wire = _exchange(frame, route, request, found, tank, path_args, began, full)
             response = _respond(answer, f"{tank.id}.{n}")
             streams = answer.stream is not None
@@ -292,11 +292,11 @@ def _view(frame: Platform, route: Route) -> Callable[..., flask.Response]:
     return view
 
 
-def _places(route: Route, tank: Tank) -> tuple[list[int], Pool | None]:
+def _places(route: Route, tank: Tank, request: Request) -> tuple[list[int], Pool | None]:
     if not route.pools:
         return [], None
     with tank.store.write() as conn:
-        return pools.take(conn, route.pools)
+        return pools.take(conn, route.pools, request)
 
 
 def _leave(tank: Tank, places: Sequence[int], busy_ms: int) -> None:

@@ -45,20 +45,27 @@ class Pool:
     most: int
     refuse: Callable[[Request], Answer]
     busy_setting: str
+    apart: Callable[[Request], str] | None = None
+    """Divides the pool: requests for which this answers the same text share its places."""
+
+    def name_for(self, request: Request) -> str:
+        """The pool's name, or that of the part which a request belongs to."""
+        return self.name if self.apart is None else f"{self.name}:{self.apart(request)}"
 
 
-def take(conn: Connection, pools: Sequence[Pool]) -> tuple[list[int], Pool | None]:
+def take(conn: Connection, pools: Sequence[Pool], request: Request) -> tuple[list[int], Pool | None]:
     """Take a place in every pool; answers the places, or none of them and the pool that is full."""
     now = clock.real_ms()
     conn.execute(_EXPIRED, {"now": now})
-    for pool in pools:
-        if conn.execute(_TAKEN, {"name": pool.name}).scalar_one() >= pool.most:
+    names = [pool.name_for(request) for pool in pools]
+    for pool, name in zip(pools, names, strict=True):
+        if conn.execute(_TAKEN, {"name": name}).scalar_one() >= pool.most:
             return [], pool
-    return [_place(conn, pool, now) for pool in pools], None
+    return [_place(conn, name, now) for name in names], None
 
 
-def _place(conn: Connection, pool: Pool, now: int) -> int:
-    made = conn.execute(_places.insert(), {"pool": pool.name, "until_real_ms": now + LONGEST_MS})
+def _place(conn: Connection, name: str, now: int) -> int:
+    made = conn.execute(_places.insert(), {"pool": name, "until_real_ms": now + LONGEST_MS})
     key = made.inserted_primary_key
     assert key is not None
     return int(key[0])

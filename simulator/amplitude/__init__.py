@@ -7,10 +7,15 @@ project holds. Decisions are plain functions (``validation``, ``throttle``, ``id
 
 from collections.abc import Mapping
 
-from simulator.amplitude import deletions, streams
+from simulator.amplitude import cohort_syncs, deletions, retention, streams
 from simulator.amplitude.app import create_app
 from simulator.timekeeper import Handler
 
-TIMERS: Mapping[str, Handler] = {**deletions.TIMERS, **streams.TIMERS}
+TIMERS: Mapping[str, Handler] = {
+    **cohort_syncs.TIMERS,
+    **deletions.TIMERS,
+    **retention.TIMERS,
+    **streams.TIMERS,
+}
 
 __all__ = ["TIMERS", "create_app"]

@@ -16,6 +16,7 @@ from simulator.amplitude import (
     ingest,
     parallel,
     people,
+    profile,
     routes,
     uploads,
     usermap,
@@ -96,7 +97,8 @@ def _others(region: Region) -> list[Route]:
               responses=listed, query=("user", "offset", "limit", "direction"), produces=envelope, pools=(parallel.REST,)),
         *(
             Route(method, path, name, handle, pair, export.wrong_key, cohorts.SOURCE, responses=dict(states),
-                  query=query, produces=(kind, *envelope), pools=(parallel.REST,))
+                  query=query, produces=(kind, *envelope),
+                  pools=(parallel.REST, *([parallel.MEMBERSHIP] if handle is cohorts.membership else [])))
             for method, path, name, handle, states, query, kind in (
                 ("GET", "/api/3/cohorts", "Cohorts: list", cohorts.listed, listed, ("includeSyncInfo",), "text/csv"),
                 ("GET", "/api/3/cohorts/<cohort_id>", "Cohorts: one", cohorts.single, job, (), "text/csv"),
@@ -121,10 +123,9 @@ def _others(region: Region) -> list[Route]:
     if region == "us":
         secret = partial(find_by_secret, region=region)
         states = {200: "a profile", 400: "unknown person", 401: "wrong secret", 404: "unknown person", 429: "too many"}
-        asked = ("user_id", "device_id", "get_amp_props", "get_cohort_ids", "comp_id")
         found.append(
-            Route("GET", "/v1/userprofile", "User Profile", people.profile, secret, people.no_key, people.PROFILE,
-                  responses=states, query=asked, produces=envelope)
+            Route("GET", "/v1/userprofile", "User Profile", profile.profile, secret, profile.no_key, profile.SOURCE,
+                  responses=states, query=profile.QUERY, produces=envelope)
         )  # fmt: skip
     return found
 

@@ -6,7 +6,7 @@ Source: Amplitude docs, Behavioral Cohorts API; Sync cohorts with destinations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, Table, func, ins
 
 from simulator.amplitude import cohort_tables, definitions
 from simulator.amplitude.cohort_tables import cohorts, members
-from simulator.store import OBSERVING, metadata, upsert_rows
+from simulator.store import OBSERVING, json_set, metadata, upsert_rows
 from simulator.tank import Tank
 
 ACTIVE_DAYS = 90
@@ -81,6 +81,13 @@ def refresh(conn: Connection, tank: Tank, cohort_id: str, now_ms: int) -> None:
     oldest = now_ms - round(1000 * float(tank.settings["amplitude.cohort_recompute_s"]))
     if row.computed_ms is None or row.computed_ms <= oldest:
         recompute(conn, cohort_id, now_ms)
+
+
+def of_person(conn: Connection, person: int, cohort_ids: Sequence[str]) -> list[str]:
+    """Which of these cohorts a person is in, in order of their ids."""
+    query = select(members.c.cohort_id).where(members.c.amplitude_id == person)
+    wanted = query.where(members.c.cohort_id.in_(json_set(cohort_ids))).order_by(members.c.cohort_id)
+    return list(conn.execute(wanted).scalars())
 
 
 def recompute(conn: Connection, cohort_id: str, now_ms: int) -> Change:

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import orjson
 from sqlalchemy import Connection, bindparam, func, select
 
-from simulator.amplitude import cohort_tables, cohorts, tables
+from simulator.amplitude import cohort_tables, cohorts, computations, tables
 from simulator.amplitude.cohorts import SOURCE, refused
 from simulator.exchange import Answer, Call, Found, Reason, Request
 from simulator.store import json_set
@@ -44,7 +44,7 @@ def file(call: Call) -> Answer:
 def _answer(call: Call, found: Any) -> Answer:
     props = orjson.loads(found.props)
     columns = props["keys"] or _all_keys(call.conn, found.cohort_id) if props["all"] else []
-    return Answer(200, content_type="text/csv", stream=partial(_lines, call.tank, found.cohort_id, columns))
+    return Answer(200, content_type="text/csv", stream=partial(_lines, call.tank, found, columns))
 
 
 def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
@@ -57,15 +57,15 @@ def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
     return sorted(conn.execute(query.distinct()).scalars())
 
 
-def _lines(tank: Tank, cohort_id: str, columns: Sequence[str]) -> Iterator[bytes]:
+def _lines(tank: Tank, request: Any, columns: Sequence[str]) -> Iterator[bytes]:
     """The file, page by page; every cell is quoted."""
     yield _csv([["amplitude_id", "user_id", *columns]])
     after = 0
     while True:
         with tank.store.read() as conn:
-            given = {"cohort": cohort_id, "after": after, "page": PAGE}
+            given = {"cohort": request.cohort_id, "after": after, "page": PAGE}
             page = [(row[0], row[1]) for row in conn.execute(_PAGE_OF, given)]
-            held = _properties(conn, [each for each, _ in page]) if columns else {}
+            held = _properties(conn, request.id, [each for each, _ in page]) if columns else {}
         if not page:
             return
         yield _csv([a, name or "", *(_cell(held.get(a, {}).get(key)) for key in columns)] for a, name in page)
@@ -82,10 +82,13 @@ _PAGE_OF = (
 )
 
 
-def _properties(conn: Connection, ids: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+def _properties(conn: Connection, request_id: str, ids: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:
+    """User properties and computed ones by Amplitude ID."""
     table = tables.properties
     query = select(table.c.amplitude_id, table.c.properties).where(table.c.amplitude_id.in_(json_set(ids)))
-    return {row[0]: orjson.loads(row[1]) for row in conn.execute(query)}
+    stored = {row[0]: orjson.loads(row[1]) for row in conn.execute(query)}
+    computed = computations.kept(conn, request_id, ids)
+    return {each: {**stored.get(each, {}), **computed.get(each, {})} for each in (*stored, *computed)}
 
 
 def _csv(lines: Any) -> bytes:

@@ -35,3 +35,9 @@ members = Table(
 def row(conn: Connection, cohort_id: str) -> Any:
     """A cohort, or None when there is no such one."""
     return conn.execute(select(cohorts).where(cohorts.c.id == cohort_id)).first()
+
+
+def remove(conn: Connection, cohort_id: str) -> None:
+    """Delete a cohort and its members."""
+    conn.execute(members.delete().where(members.c.cohort_id == cohort_id))
+    conn.execute(cohorts.delete().where(cohorts.c.id == cohort_id))

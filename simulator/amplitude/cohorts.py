@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, func, select
 
-from simulator.amplitude import cohort_computing, definitions, ingest, rows, tables
+from simulator.amplitude import cohort_computing, cohort_syncs, computations, definitions, ingest, rows, tables
 from simulator.amplitude.callers import whole_number
 from simulator.amplitude.cohort_tables import cohorts, members
 from simulator.amplitude.cohort_tables import row as row_of
@@ -22,6 +22,7 @@ from simulator.store import insert_rows, json_set, metadata, upsert_rows
 SOURCE = "Amplitude docs, Behavioral Cohorts API"
 MAX_SIZE = 2_000_000
 MAX_IDS = 100_000
+MAX_UNDER_WAY = 4
 REQUEST_LIVES_MS = 7 * 86_400_000
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -187,7 +188,8 @@ def size(conn: Connection, cohort_id: str) -> int:
     return int(conn.execute(query).scalar_one())
 
 
-def _shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
+def shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
+    """A cohort as the list gives it out."""
     given = {"andClauses": []} if row.definition is None else orjson.loads(row.definition)
     return {
         "appId": app,
@@ -228,10 +230,10 @@ def listed(call: Call) -> Answer:
     found = call.conn.execute(
         select(cohorts).where(cohorts.c.published == 1).order_by(cohorts.c.created_ms, cohorts.c.id)
     )
-    shown = [_shown(call.conn, row, app) for row in found.all()]
+    every = [shown(call.conn, row, app) for row in found.all()]
     if call.detail.get("includeSyncInfo", "").lower() == "true":
-        shown = [{**each, "syncMetadata": []} for each in shown]
-    return Answer(200, {"cohorts": shown})
+        every = [{**each, "syncMetadata": cohort_syncs.shown(call.conn, each["id"])} for each in every]
+    return Answer(200, {"cohorts": every})
 
 
 def single(call: Call) -> Answer:
@@ -239,11 +241,16 @@ def single(call: Call) -> Answer:
     row = _current(call)
     if row is None:
         return refused(404, "Not found", "no such cohort")
-    ids = _member_ids(call.conn, row.id)
-    names = _names(call.conn, ids)
-    shown = _shown(call.conn, row, rows.project_id(call.tank.id, call.tank.seed))
-    user_ids = [names[each] for each in ids if each in names]
-    return Answer(200, {"cohort": shown, "amplitude_ids": ids, "user_ids": user_ids})
+    cohort = shown(call.conn, row, rows.project_id(call.tank.id, call.tank.seed))
+    amplitude_ids, user_ids = members_of(call.conn, row.id)
+    return Answer(200, {"cohort": cohort, "amplitude_ids": amplitude_ids, "user_ids": user_ids})
+
+
+def members_of(conn: Connection, cohort_id: str) -> tuple[list[int], list[str]]:
+    """The members of a cohort by Amplitude ID, and the user ids of those that have one."""
+    ids = _member_ids(conn, cohort_id)
+    names = _names(conn, ids)
+    return ids, [names[each] for each in ids if each in names]
 
 
 def _current(call: Call) -> Any:
@@ -278,13 +285,27 @@ def ask(call: Call) -> Answer:
     )
     if limited:
         return refused(429, "Too many requests", "60 downloads in ten minutes and 500 a month are the limit")
+    if _under_way(call) >= MAX_UNDER_WAY:
+        return refused(429, "Too many requests", "4 downloads are under way: wait until one of them is completed")
     count = conn.execute(select(func.count()).select_from(requests)).scalar_one()
     rng = call.tank.rng("cohort-request", count)
     request_id = "".join(rng.choice(_ALPHABET + _ALPHABET[:26].upper()) for _ in range(6))
     props = {"all": call.detail.get("props") == "1", "keys": call.request.query.get("propKeys", [])}
     values = {"id": request_id, "cohort_id": row.id, "asked_ms": call.now_ms, "polls": 0}
     conn.execute(requests.insert().values(**values, props=orjson.dumps(props).decode()))
+    old = select(requests.c.id).where(requests.c.asked_ms < call.now_ms - REQUEST_LIVES_MS)
+    computations.forget(conn, old)
+    if props["all"]:
+        computations.keep(conn, request_id, row.id, set(props["keys"]), call.now_ms)
     return Answer(202, {"request_id": request_id, "cohort_id": row.id})
+
+
+def _under_way(call: Call) -> int:
+    """Downloads of the last minute whose job is not completed yet."""
+    needed = int(call.tank.settings["amplitude.cohort_polls"])
+    young = requests.c.asked_ms > call.now_ms - 60_000
+    query = select(func.count()).select_from(requests).where(young, requests.c.polls <= needed)
+    return int(call.conn.execute(query).scalar_one())
 
 
 def request_of(call: Call) -> Any:

@@ -77,32 +77,45 @@ def people(definition: Mapping[str, Any], now_ms: int) -> Select[Any]:
     return select(every.c.person).where(*conditions)
 
 
-def _picked(clause: Mapping[str, Any], now_ms: int) -> Select[Any]:
-    if clause["type"] == "user_property":
-        return _by_property(clause)
+def people_of_events() -> tuple[Any, ColumnElement[Any]]:
+    """Events joined with what their ids were merged into, and the person that each belongs to by now.
+
+    Rows are never rewritten: what belongs to an id that was merged away is found through the merge table.
+    """
     events, merges = tables.events, tables.merges
-    # Rows are never rewritten: what belongs to an id that was merged away is found through the merge table.
     joined = events.outerjoin(merges, merges.c.amplitude_id == events.c.amplitude_id)
-    person = func.coalesce(merges.c.merged_amplitude_id, events.c.amplitude_id).label("person")
+    return joined, func.coalesce(merges.c.merged_amplitude_id, events.c.amplitude_id)
+
+
+def events_of(clause: Mapping[str, Any], now_ms: int) -> list[ColumnElement[bool]]:
+    """Which events a clause counts: its type, its last days, its conditions on event properties."""
+    events = tables.events
     wanted: list[ColumnElement[bool]] = []
     if "within_days" in clause:
         wanted += [events.c.time_ms > now_ms - clause["within_days"] * DAY_MS, events.c.time_ms <= now_ms]
     if clause["type"] == "event":
         wanted.append(events.c.event_type == clause["event_type"])
         for each in clause.get("where", ()):
-            wanted.append(_condition(_text(events.c.event, f'$.event_properties."{each["property"]}"'), each))
-    query = select(person).select_from(joined).where(*wanted).group_by(person)
+            wanted.append(_condition(text_of(events.c.event, f'$.event_properties."{each["property"]}"'), each))
+    return wanted
+
+
+def _picked(clause: Mapping[str, Any], now_ms: int) -> Select[Any]:
+    if clause["type"] == "user_property":
+        return _by_property(clause)
+    joined, person = people_of_events()
+    query = select(person.label("person")).select_from(joined).where(*events_of(clause, now_ms)).group_by(person)
     return query.having(func.count() >= clause.get("at_least", 1))
 
 
 def _by_property(clause: Mapping[str, Any]) -> Select[Any]:
     every, held = everybody().subquery("owners"), tables.properties
     joined = every.outerjoin(held, held.c.amplitude_id == every.c.person)
-    value = _text(held.c.properties, f'$."{clause["property"]}"')
+    value = text_of(held.c.properties, f'$."{clause["property"]}"')
     return select(every.c.person).select_from(joined).where(_condition(value, clause))
 
 
-def _text(document: Any, path: str) -> ColumnElement[Any]:
+def text_of(document: Any, path: str) -> ColumnElement[Any]:
     """A member of a JSON document as text; null and missing are NULL."""
     kind = func.json_type(document, path)
     value = cast(func.json_extract(document, path), String)

@@ -114,8 +114,7 @@ def _name(app: int, hour: int, part: int) -> str:
 
 
 def _line(row: Any, app: int) -> bytes:
-    groups = orjson.loads(row.user_groups) if row.user_groups else None
-    return orjson.dumps(rows.exported(row, app, groups)) + b"\n"
+    return orjson.dumps(rows.exported(row, app)) + b"\n"
 
 
 def _events(tank: Tank, span: tuple[int, int], numbers: tuple[int, int]) -> Iterator[Any]:
@@ -132,7 +131,7 @@ def _events(tank: Tank, span: tuple[int, int], numbers: tuple[int, int]) -> Iter
 
 
 _PAGE_OF = (
-    select(tables.events)
+    rows.query()
     .where(_E.n > bindparam("after"), _E.n <= bindparam("last"), *_SPAN)
     .order_by(_E.n)
     .limit(bindparam("page"))

@@ -55,7 +55,7 @@ def handle(call: Call) -> Answer:
         if settings["amplitude.count_refused"]:
             usage.save()
         return _throttled_answer(verdict, limits, usage, now_ms, route == BATCH)
-    stored = storing.store(conn, tank, events, route, now_ms, call.request.remote_addr)
+    stored = storing.store(conn, tank, events, route, now_ms, call.request.remote_addr, upload.upload_ms)
     usage.save()
     why = Reason("accepted", "every event passed every check", f"{source}, Responses", {"state_change": stored.shown()})
     return answers.accepted(now_ms, upload.received_bytes, len(events), why)

@@ -5,7 +5,10 @@ Source: Amplitude docs, Dashboard REST API, Rate limits (shared by export and co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+
+import orjson
 
 from simulator.exchange import Answer, Reason, Request
 from simulator.pools import Pool
@@ -20,11 +23,20 @@ def _full(most: int, source: str, _request: Request) -> Answer:
     return Answer(429, {"error": error}, why=(why,))
 
 
-def _pool(name: str, most: int, source: str) -> Pool:
-    return Pool(f"amplitude-{name}", most, partial(_full, most, source), BUSY)
+def _pool(name: str, most: int, source: str, apart: Callable[[Request], str] | None = None) -> Pool:
+    return Pool(f"amplitude-{name}", most, partial(_full, most, source), BUSY, apart)
+
+
+def _cohort(request: Request) -> str:
+    try:
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(body.get("cohort_id", ""))[:64] if isinstance(body, dict) else ""
 
 
 REST = _pool("rest", 5, "Amplitude docs, Dashboard REST API, Rate limits")
 SEARCH = _pool("usersearch", 10, "Amplitude docs, Dashboard REST API, User Search")
 DELETIONS = _pool("deletions", 8, "Amplitude docs, User Privacy API")
+MEMBERSHIP = _pool("membership", 1, "observed in clients of the Behavioral Cohorts API", _cohort)
 METRICS = _pool("delivery-metrics", 4, "Amplitude docs, Event Streaming Metrics Summary API")

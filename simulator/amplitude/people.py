@@ -1,10 +1,11 @@
-"""Looking people up: user search, user activity, user profile.
+"""Looking people up: user search and user activity.
 
-Source: Amplitude docs, Dashboard REST API (User Search, User Activity); User Profile API.
+Source: Amplitude docs, Dashboard REST API (User Search, User Activity).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,10 +14,14 @@ from sqlalchemy import Connection, func, or_, select
 from simulator.amplitude import ingest, rows, tables
 from simulator.amplitude.callers import whole_number
 from simulator.amplitude.export import refused
-from simulator.exchange import Answer, Call, Reason
+from simulator.amplitude.storing import REVENUE
+from simulator.exchange import Answer, Call
 
-REST, PROFILE = "Amplitude docs, Dashboard REST API", "Amplitude docs, User Profile API"
+REST = "Amplitude docs, Dashboard REST API"
 MAX_ACTIVITY = 1000
+DEVICE_GROUP = ("platform", "os_name", "os_version", "device_brand", "device_manufacturer", "device_model", "carrier")
+LOCATION_GROUP = ("country", "region", "city", "dma")
+"""Fields that are updated together: an event with some of them empties the others."""
 
 
 def canonical(conn: Connection, amplitude_id: int) -> tuple[int, list[int]]:
@@ -95,16 +100,30 @@ def activity(call: Call) -> Answer:
         if given.get("direction") == "earliest"
         else (table.c.time_ms.desc(), table.c.n.desc())
     )
-    limit = min(MAX_ACTIVITY, max(1, numbers["limit"]))
-    query = select(table).where(mine).order_by(*order).offset(numbers["offset"]).limit(limit)
+    limit = min(MAX_ACTIVITY, numbers["limit"] + 1)  # the limit counts from 0
+    query = rows.query().where(mine).order_by(*order).offset(numbers["offset"]).limit(limit)
     app = rows.project_id(call.tank.id, call.tank.seed)
-    events = [
-        rows.raw(row, app, orjson.loads(row.user_groups) if row.user_groups else None) for row in conn.execute(query)
-    ]
+    created_ms = conn.execute(select(func.min(table.c.time_ms)).where(mine)).scalar()
+    found = list(conn.execute(query))
+    found += _rest_of_session(conn, found, mine, order)
+    events = [rows.raw(row, app, created_ms) for row in found]
     return Answer(200, {"userData": _summary(conn, person, merged, mine), "events": events})
 
 
-def _day(ms: int | None) -> str | None:
+def _rest_of_session(conn: Connection, found: Sequence[Any], mine: Any, order: Any) -> list[Any]:
+    """Further events of the session that the last one belongs to: no session is cut."""
+    session = orjson.loads(found[-1].event).get("session_id", -1) if found else -1
+    if session == -1:
+        return []
+    last = found[-1]
+    same = func.json_extract(tables.events.c.event, "$.session_id") == session
+    query = rows.query().where(mine, same).order_by(*order)
+    together = list(conn.execute(query))
+    return together[[row.n for row in together].index(last.n) + 1 :]
+
+
+def day_of(ms: int | None) -> str | None:
+    """``2026-01-31``."""
     return None if ms is None else rows.when(ms)[:10]
 
 
@@ -113,114 +132,100 @@ def _summary(conn: Connection, person: int, merged: list[int], mine: Any) -> dic
     count, first, last = conn.execute(
         select(func.count(), func.min(table.c.time_ms), func.max(table.c.time_ms)).where(mine)
     ).one()
-    newest = conn.execute(select(table).where(mine).order_by(table.c.time_ms.desc(), table.c.n.desc()).limit(1)).first()
-    event = orjson.loads(newest.event) if newest is not None else {}
     user_id = conn.execute(select(users.c.user_id).where(users.c.amplitude_id == person)).scalar()
     owned = conn.execute(
         select(devices.c.device_id)
         .where(or_(devices.c.user_amplitude_id == person, devices.c.own_id.in_([person, *merged])))
         .order_by(devices.c.device_id)
     ).scalars()
-    stored = conn.execute(
-        select(tables.properties.c.properties).where(tables.properties.c.amplitude_id == person)
+    newest = conn.execute(
+        select(table.c.device_id).where(mine).order_by(table.c.time_ms.desc(), table.c.n.desc()).limit(1)
     ).scalar()
-    revenue = purchases = 0.0
-    for text in conn.execute(select(table.c.event).where(mine, table.c.event.like('%"price":%'))).scalars():
-        each = orjson.loads(text)
-        if "price" in each:
-            purchases += 1
-            revenue += each["price"] * each.get("quantity", 1)
-    place = {"lat": event["location_lat"], "lng": event["location_lng"]} if "location_lat" in event else None
+    device, place = _newest_with(conn, mine, DEVICE_GROUP), _newest_with(conn, mine, LOCATION_GROUP)
+    sessions, usage_ms = _sessions(conn, mine)
+    purchases, revenue = _revenue(conn, mine)
     found: dict[str, Any] = {
         "user_id": user_id,
         "canonical_amplitude_id": person,
         "merged_amplitude_ids": merged,
         "num_events": count,
-        "num_sessions": 0,
-        "usage_time": 0,
-        "first_used": _day(first),
-        "last_used": _day(last),
-        "purchases": int(purchases),
+        "num_sessions": sessions,
+        "usage_time": usage_ms,
+        "first_used": day_of(first),
+        "last_used": day_of(last),
+        "purchases": purchases,
         "revenue": revenue,
-        "platform": event.get("platform"),
-        "os": event.get("os_name"),
-        "version": event.get("app_version"),
-        "device": event.get("device_model"),
+        "platform": device.get("platform"),
+        "os": device.get("os_name"),
+        "version": _newest_with(conn, mine, ("app_version",)).get("app_version"),
+        "device": device.get("device_model"),
         "device_type": None,
-        "carrier": event.get("carrier"),
-        **{name: event.get(name) for name in ("country", "region", "city", "dma", "language")},
-        "start_version": None,
+        "carrier": device.get("carrier"),
+        **{name: place.get(name) for name in LOCATION_GROUP},
+        "language": _newest_with(conn, mine, ("language",)).get("language"),
+        "start_version": conn.execute(
+            select(tables.facts.c.start_version).where(tables.facts.c.amplitude_id == person)
+        ).scalar(),
         "device_ids": list(owned),
-        "last_location": place,
-        "properties": orjson.loads(stored) if stored else {},
+        "last_location": _location(_newest_with(conn, mine, ("location_lat",))),
+        "properties": stored_properties(conn, person),
     }
     if newest is None:
         found["last_device_id"] = None
     return found
 
 
-def no_key(request: Any, _detail: object) -> Answer:
-    """The profile API's refusals of a missing and of a wrong secret."""
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    words = "Invalid Api-Key" if scheme == "Api-Key" and secret else "Missing Api-Key in Authorization header"
-    return Answer(401, words, content_type="text/html; charset=utf-8", why=(Reason("invalid-secret", words, PROFILE),))
+def stored_properties(conn: Connection, person: int) -> dict[str, Any]:
+    """The user properties that are kept for a person."""
+    table = tables.properties
+    text = conn.execute(select(table.c.properties).where(table.c.amplitude_id == person)).scalar()
+    found: dict[str, Any] = orjson.loads(text) if text else {}
+    return found
 
 
-def profile(call: Call) -> Answer:
-    """`/v1/userprofile`: what is known of one person; members that were not asked for are null."""
-    given = call.detail
-    if ingest.over_rate(call, "userprofile", 1, 600, 60_000):
-        words = "Number of requests per minute exceeds system limit. Contact Support if you need this limit raised"
-        return Answer(429, {"error": words}, why=(Reason("profile-rate", "more than 600 a minute", PROFILE),))
-    conn = call.conn
-    person, user_id, device_id = _person(conn, given.get("user_id"), given.get("device_id"))
-    if person is None:
-        status = int(call.tank.settings["amplitude.profile_unknown_status"])
-        return Answer(status, {"error": "User id and device id not seen before"})
-    properties: dict[str, Any] | None = None
-    if given.get("get_amp_props", "").lower() == "true":
-        properties = _amp_props(conn, person)
-    if given.get("comp_id"):
-        properties = {**(properties or {}), **dict.fromkeys(given["comp_id"].split(","))}
-    data: dict[str, Any] = {
-        "recommendations": None,
-        "user_id": user_id,
-        "device_id": device_id,
-        "amp_props": properties,
-        "cohort_ids": [] if given.get("get_cohort_ids", "").lower() == "true" else None,
-    }
-    return Answer(200, {"userData": data})
-
-
-def _person(conn: Connection, user_id: str | None, device_id: str | None) -> tuple[int | None, str | None, str | None]:
-    users, devices = tables.users, tables.devices
-    if user_id:
-        found = conn.execute(select(users.c.amplitude_id).where(users.c.user_id == user_id)).scalar()
-        if found is not None:
-            return found, user_id, device_id
-    if device_id:
-        row = conn.execute(select(devices).where(devices.c.device_id == device_id)).first()
-        if row is not None:
-            owner = row.user_amplitude_id if row.user_amplitude_id is not None else row.own_id
-            name = conn.execute(select(users.c.user_id).where(users.c.amplitude_id == owner)).scalar()
-            return owner, name or user_id, device_id
-    return None, None, None
-
-
-def _amp_props(conn: Connection, person: int) -> dict[str, Any]:
+def _newest_with(conn: Connection, mine: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The newest event that carries any of these fields: a group of fields is updated as a whole."""
     table = tables.events
-    _, merged = canonical(conn, person)
-    mine = table.c.amplitude_id.in_([person, *merged])
-    first, last = conn.execute(select(func.min(table.c.time_ms), func.max(table.c.time_ms)).where(mine)).one()
-    stored = conn.execute(
-        select(tables.properties.c.properties).where(tables.properties.c.amplitude_id == person)
-    ).scalar()
-    newest = conn.execute(select(table).where(mine).order_by(table.c.n.desc()).limit(1)).first()
-    built_in: dict[str, Any] = {}
-    if newest is not None:
-        built_in = {
-            "library": rows.exported(newest, 0)["library"],
-            "first_used": _day(first),
-            "last_used": _day(last),
-        }
-    return {**built_in, **(orjson.loads(stored) if stored else {})}
+    carried = or_(*(func.json_extract(table.c.event, f"$.{name}").is_not(None) for name in names))
+    query = select(table.c.event).where(mine, carried).order_by(table.c.time_ms.desc(), table.c.n.desc()).limit(1)
+    text = conn.execute(query).scalar()
+    found: dict[str, Any] = orjson.loads(text) if text else {}
+    return found
+
+
+def _location(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    return {"lat": event["location_lat"], "lng": event.get("location_lng")} if "location_lat" in event else None
+
+
+def _sessions(conn: Connection, mine: Any) -> tuple[int, int]:
+    """How many sessions there were, and how long they lasted in all (ms)."""
+    table = tables.events
+    session = func.json_extract(table.c.event, "$.session_id")
+    lasted = func.max(table.c.time_ms) - func.min(table.c.time_ms)
+    each = select(lasted.label("ms")).where(mine, session.is_not(None), session != -1).group_by(session).subquery()
+    row = conn.execute(select(func.count(), func.coalesce(func.sum(each.c.ms), 0))).one()
+    return int(row[0]), int(row[1])
+
+
+def _revenue(conn: Connection, mine: Any) -> tuple[int, float]:
+    """How many purchases there were and what they brought, by fields or as a client's revenue event."""
+    table = tables.events
+    given = or_(table.c.event_type == REVENUE, table.c.event.like('%"price":%'), table.c.event.like('%"revenue":%'))
+    purchases, total = 0, 0.0
+    for text in conn.execute(select(table.c.event).where(mine, given)).scalars():
+        amount = _amount(orjson.loads(text))
+        if amount is not None:
+            purchases, total = purchases + 1, total + amount
+    return purchases, total
+
+
+def _amount(event: Mapping[str, Any]) -> float | None:
+    """What one event brought; None when it is no revenue event. Price times quantity comes before revenue."""
+    own = event.get("event_properties", {})
+    for holder, mark in ((event, ""), (own, "$") if event["event_type"] == REVENUE else ({}, "$")):
+        price, quantity, revenue = (holder.get(f"{mark}{name}") for name in ("price", "quantity", "revenue"))
+        if isinstance(price, int | float):
+            return float(price * (quantity if isinstance(quantity, int | float) else 1))
+        if isinstance(revenue, int | float):
+            return float(revenue)
+    return None

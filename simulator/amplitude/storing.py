@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from zlib import crc32
 import orjson
 from sqlalchemy import Connection, bindparam, func, literal_column, select
 
-from simulator.amplitude import event_states, streams, tables
+from simulator.amplitude import event_states, retention, streams, tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
@@ -19,6 +19,8 @@ from simulator.store import insert_rows, rows_in, upsert_rows
 from simulator.tank import Tank
 
 DAY_MS = 86_400_000
+REVENUE = "revenue_amount"
+"""The event type under which clients send revenue."""
 _EVENT_COLUMNS = (
     "amplitude_id",
     "user_id",
@@ -32,7 +34,11 @@ _EVENT_COLUMNS = (
     "event",
     "user_properties",
     "user_groups",
+    "group_properties",
+    "upload_ms",
 )
+CLOCK_SLACK_MS = 60_000
+"""A client's clock may be this far behind before the times of its events are put right."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,18 @@ def _known(conn: Connection, table: Any, values: Any) -> list[Any]:
 
 
 def store(
-    conn: Connection, tank: Tank, events: Sequence[dict[str, Any]], route: str, now_ms: int, remote_addr: str
+    conn: Connection,
+    tank: Tank,
+    events: Sequence[dict[str, Any]],
+    route: str,
+    now_ms: int,
+    remote_addr: str,
+    upload_ms: int | None = None,
 ) -> Stored:
-    """Store checked events, in order. Source: Amplitude docs, HTTP V2 API, Event deduplication; Track unique users."""
+    """Store checked events, in order; ``upload_ms``: when the client says that it sent them.
+
+    Source: Amplitude docs, HTTP V2 API, Event deduplication; Track unique users; Data backfill guide (event times).
+    """
     dropped = event_states.dropped(conn, tank, now_ms)
     if dropped:
         events = [event for event in events if event["event_type"] not in dropped]
@@ -73,25 +88,36 @@ def store(
     ids = numbers(last, tank.seed)
     owners = [assign(people, devices[i], users[i], ids) for i in fresh]
     _save(conn, people, last, now_ms)
+    if last == FIRST_ID:
+        retention.begin(conn, now_ms)
+    _note_facts(conn, [events[i] for i in fresh], owners, last, now_ms)
     shown = _user_properties(conn, tank, [events[i] for i in fresh], owners, now_ms)
     for gone, now in people.merges:
         _merge_properties(conn, gone, now)  # what this very upload has set before the merge
+        _merge_facts(conn, gone, now)
     grouped = _user_groups(conn, [events[i] for i in fresh], owners)
+    known = _known_groups(conn, [events[i] for i in fresh], grouped)
+    late_ms = 0 if upload_ms is None or now_ms - upload_ms < CLOCK_SLACK_MS else now_ms - upload_ms
     rows = []
     for i, owner, properties, groups in zip(fresh, owners, shown, grouped, strict=True):
         event = events[i]
         event_type = event["event_type"]
         if event_type == "$groupidentify":
-            group_properties(conn, event.get("groups", {}), event.get("group_properties", {}))
+            known.update(group_properties(conn, event.get("groups", {}), event.get("group_properties", {})))
             continue
         if event_type == "$identify":
             continue
         if event.get("ip") == "$remote":
             event = {**event, "ip": remote_addr}
-        at = event.get("time", now_ms)
+        at = event["time"] + late_ms if "time" in event else now_ms
         text = orjson.dumps(event).decode()
         names = (owner, users[i], devices[i], event_type, at, insert_ids[i], keys[i])
-        rows.append((*names, now_ms, route, text, properties, groups))
+        of_groups = None
+        if groups is not None or "groups" in event:
+            pairs = _groups(event, groups)
+            held = {kind: {name: known.get((kind, name), {}) for name in names} for kind, names in pairs}
+            of_groups = orjson.dumps(held).decode()
+        rows.append((*names, now_ms, route, text, properties, groups, of_groups, upload_ms))
     newest = streams.watching(conn)
     insert_rows(conn, tables.events, _EVENT_COLUMNS, rows)
     if newest is not None:
@@ -200,6 +226,35 @@ def _save(conn: Connection, people: People, last: int, now_ms: int) -> None:
         _set_counter(conn, "amplitude_id", newest)
 
 
+def _note_facts(
+    conn: Connection, events: Sequence[dict[str, Any]], owners: Sequence[int], last: int, now_ms: int
+) -> None:
+    """Keep the version that new people began with, and since when who has paid."""
+    started: dict[int, str | None] = {}
+    paid: set[int] = set()
+    for event, owner in zip(events, owners, strict=True):
+        if owner > last and owner not in started:
+            started[owner] = event.get("version_name") or event.get("app_version")
+        if "price" in event or "revenue" in event or event["event_type"] == REVENUE:
+            paid.add(owner)
+    rows = [(owner, version) for owner, version in started.items() if version is not None]
+    upsert_rows(conn, tables.facts, ("amplitude_id", "start_version"), rows, ("amplitude_id",))
+    if paid:
+        known = {row[0]: row[2] for row in _known(conn, tables.facts, paid)}
+        new = [(owner, now_ms) for owner in sorted(paid) if known.get(owner) is None]
+        upsert_rows(conn, tables.facts, ("amplitude_id", "paying_from_ms"), new, ("amplitude_id",))
+
+
+def _merge_facts(conn: Connection, gone: int, now: int) -> None:
+    held = {row[0]: row for row in _known(conn, tables.facts, (gone, now))}
+    paid = [row[2] for row in held.values() if row[2] is not None]
+    first = held.get(min(gone, now))
+    row = (now, None if first is None else first[1], min(paid, default=None))
+    if held:
+        columns = ("amplitude_id", "start_version", "paying_from_ms")
+        upsert_rows(conn, tables.facts, columns, [row], ("amplitude_id",))
+
+
 def _merge_properties(conn: Connection, gone: int, now: int) -> None:
     # Amplitude IDs grow, so the larger one is the newer: its values win.
     table = tables.properties
@@ -285,10 +340,13 @@ def _user_groups(conn: Connection, events: Sequence[dict[str, Any]], owners: Seq
 _ANY_GROUPS: Any = select(literal_column("1")).select_from(tables.user_groups).limit(1)
 
 
-def group_properties(conn: Connection, members: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Apply property operations to groups, ``members`` being group type → name or names."""
+def group_properties(
+    conn: Connection, members: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Apply property operations to groups and answer what they hold then; ``members``: group type → name or names."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     if not given:
-        return
+        return found
     table = tables.groups
     for kind, value in members.items():
         for name in value if isinstance(value, list) else [value]:
@@ -297,6 +355,32 @@ def group_properties(conn: Connection, members: Mapping[str, Any], given: Mappin
             now = apply(orjson.loads(held) if held else {}, given)
             row = (kind, str(name), orjson.dumps(now).decode())
             upsert_rows(conn, table, ("group_type", "group_name", "properties"), [row], ("group_type", "group_name"))
+            found[(kind, str(name))] = now
+    return found
+
+
+def _groups(event: Mapping[str, Any], user_groups: str | None) -> Iterator[tuple[str, list[str]]]:
+    """The groups that an event belongs to: its own, and its user's where it names none of that type."""
+    held = orjson.loads(user_groups) if user_groups else {}
+    for kind, value in {**held, **event.get("groups", {})}.items():
+        yield kind, [str(each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _known_groups(
+    conn: Connection, events: Sequence[Mapping[str, Any]], grouped: Sequence[str | None]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Properties of every group that these events belong to, by type and name, in one query."""
+    wanted = {
+        name
+        for event, held in zip(events, grouped, strict=True)
+        if held is not None or "groups" in event
+        for _, names in _groups(event, held)
+        for name in names
+    }
+    if not wanted:
+        return {}
+    columns = ("group_type", "group_name", "properties")
+    return {(r[0], r[1]): orjson.loads(r[2]) for r in rows_in(conn, tables.groups, columns, "group_name", wanted)}
 
 
 def count_events(conn: Connection) -> int:

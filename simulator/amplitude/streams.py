@@ -216,7 +216,7 @@ def _on_due(tank: Tank, payload: Mapping[str, Any], now_ms: int) -> None:
         events = _bodies(conn, tank, [row.event_n for row in due if row.event_n is not None])
     if stream is None or not stream.enabled:
         return  # what is queued waits until the stream is enabled again
-    headers = _headers(tank, stream)
+    headers = headers_of(tank, None if stream.headers is None else orjson.loads(stream.headers))
     timeout_s = float(tank.settings["amplitude.stream_timeout_s"])
 
     def send(row: Any) -> None:
@@ -231,18 +231,18 @@ def _on_due(tank: Tank, payload: Mapping[str, Any], now_ms: int) -> None:
         _set_timer(conn, kind)
 
 
-def _headers(tank: Tank, stream: Any) -> dict[str, str]:
-    own = {"Authorization": f"Bearer {tank.credential('amplitude_feed_token')}"}
-    if stream.headers is not None:
-        own = orjson.loads(stream.headers)
+def headers_of(tank: Tank, own: Mapping[str, str] | None) -> dict[str, str]:
+    """What every webhook carries: headers of one's own (None: the tank's feed token), and Amplitude's two."""
+    if own is None:
+        own = {"Authorization": f"Bearer {tank.credential('amplitude_feed_token')}"}
     return {**own, "Content-Type": "application/json", "User-Agent": USER_AGENT}
 
 
 def _bodies(conn: Connection, tank: Tank, numbers: Sequence[int]) -> dict[int, bytes]:
     app = rows.project_id(tank.id, tank.seed)
     found = {}
-    for row in conn.execute(select(tables.events).where(tables.events.c.n.in_(json_set(numbers)))):
-        line = rows.exported(row, app, orjson.loads(row.user_groups) if row.user_groups else None)
+    for row in conn.execute(rows.query().where(tables.events.c.n.in_(json_set(numbers)))):
+        line = rows.exported(row, app)
         found[row.n] = orjson.dumps({name: line[name] for name in EVENT_KEYS})
     return found
 

@@ -23,6 +23,15 @@ events = Table(
     Column("event", String, nullable=False),
     Column("user_properties", String),
     Column("user_groups", String),
+    Column("group_properties", String),
+    Column("upload_ms", BigInteger),
+)
+facts = Table(
+    "amplitude_facts",
+    metadata,
+    Column("amplitude_id", BigInteger, primary_key=True),
+    Column("start_version", String),
+    Column("paying_from_ms", BigInteger),
 )
 user_groups = Table(
     "amplitude_user_groups",

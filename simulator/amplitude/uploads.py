@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -28,6 +29,8 @@ class Upload:
     events: list[Any]
     min_id_length: int
     problem: Answer | None
+    upload_ms: int | None = None
+    """When the client says that it sent this, by its own clock."""
 
 
 def read(request: Request) -> Upload:
@@ -63,7 +66,23 @@ def read(request: Request) -> Upload:
         events if isinstance(events, list) else [],
         min_id_length(data.get("options")),
         problem,
+        _instant_ms(data.get("client_upload_time")),
     )
+
+
+def _instant_ms(text: Any) -> int | None:
+    """An ISO 8601 instant; what is none is as good as not given: the member is not documented."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _invalid_json(text: str) -> Answer:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from simulator import clock as clocks
+from simulator.amplitude.cohort_computing import active_id
 from simulator.tank import Tank, Tanks
 from simulator.timekeeper import Handler, Timekeeper
 
@@ -173,6 +174,7 @@ class Desk:
                 "api_key": keys["amplitude_api_key"],
                 "secret_key": keys["amplitude_secret_key"],
                 "feed_token": keys["amplitude_feed_token"],
+                "active_cohort_id": active_id(tank),
             },
             "braze": {
                 "url": self.urls["braze"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.control import braze, feeding, readback, time, trouble, world
+from simulator.control import amplitude, braze, feeding, readback, time, trouble, world
 from simulator.control.frame import ControlRoute
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 1024}
@@ -168,6 +168,7 @@ ROUTES = (
         "event_types",
     ),
     ControlRoute("GET", f"{_T}/braze/currents", "catalogue and queue", readback.braze_currents, {200: "currents"}),
+    *amplitude.ROUTES,
     *braze.ROUTES,
     ControlRoute("GET", f"{_T}/customerio", "what Customer.io holds", readback.customerio, {200: "workspace"}),
 )
