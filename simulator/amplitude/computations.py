@@ -54,7 +54,7 @@ def _query(definition: Mapping[str, Any], now_ms: int, who: ColumnElement[bool])
     """``(person, value as text)`` of everybody among ``who`` that has a value."""
     events = tables.events
     joined, person = definitions.people_of_events()
-    wanted = [*definitions.events_of({"type": "event", **definition}, now_ms), who]
+    wanted = [*definitions.events_of({**definition, "type": "event"}, now_ms), who]
     kind = definition["type"]
     if kind == "count":
         return select(person, cast(func.count(), String)).select_from(joined).where(*wanted).group_by(person)
