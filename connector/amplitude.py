@@ -6,11 +6,13 @@ Source: Amplitude docs, HTTP V2 API, Responses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import orjson
 import requests
+
+from connector.replies import Kind, Reply
 
 PATH = "/2/httpapi"
 TIMEOUT_S = 10.0
@@ -20,24 +22,9 @@ _NAMED = (
     "events_with_invalid_id_lengths",
 )
 
-Kind = Literal["accepted", "throttled", "invalid", "too_large", "refused", "failed"]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came of an upload.
-
-    ``refused`` is about the key, ``failed`` may have been applied or not. ``events`` are the named indexes,
-    ``waiting`` those that a refusal names as merely throttled, ``quota`` the devices and users over a daily
-    quota, ``eps`` the threshold Amplitude told. The key never stands in ``reason``.
-    """
-
-    kind: Kind
-    reason: str
-    events: tuple[int, ...] = ()
-    quota: frozenset[str] = frozenset()
-    eps: int = 0
-    waiting: tuple[int, ...] = ()
+VENDOR = "Amplitude"
+MAX_EVENTS = 100
+"""Most events of an upload: what one Currents batch holds; Amplitude would take up to 2,000."""
 
 
 def body(api_key: str, events: Sequence[bytes]) -> bytes:
@@ -49,8 +36,10 @@ class Client:
     """Uploads over one kept connection, without redirects and without the environment's proxies."""
 
     def __init__(self, url: str, api_key: str) -> None:
+        self.vendor = VENDOR
         self.url = url
         self.api_key = api_key
+        self.max_items = MAX_EVENTS
         self._session = requests.Session()
         self._session.trust_env = False
 

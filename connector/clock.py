@@ -10,6 +10,7 @@ import http.client
 import json
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -22,6 +23,11 @@ ANSWERED_S = 0.004
 
 _AGAIN_S = 0.02
 _GONE_S = 0.25
+
+
+def iso(ms: int) -> str:
+    """``2026-01-01T00:00:00.000Z``."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Clock(Protocol):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,9 +15,17 @@ import jsonschema
 import yaml
 from jsonschema.exceptions import ValidationError, best_match
 
-from connector.flows import currents
+from connector import sections
+from connector.sections import (
+    CohortSyncConfig,
+    ConfigError,
+    CurrentsConfig,
+    PropertySyncConfig,
+    StreamConfig,
+    nearest,
+)
 
-HOSTS = {"US": "https://api2.amplitude.com", "EU": "https://api.eu.amplitude.com"}
+FLOWS = ("currents", "event_stream", "cohort_sync", "property_sync")
 DEFAULT: Mapping[str, Any] = {
     "currents": {
         "amplitude": {"api_key": "${AMPLITUDE_API_KEY}", "region": "${AMPLITUDE_REGION}"},
@@ -27,23 +34,9 @@ DEFAULT: Mapping[str, Any] = {
 }
 
 
-class ConfigError(ValueError):
-    """The configuration cannot be used: one line that says what is wrong, where, and how to mend it."""
-
-
-@dataclass(frozen=True)
-class CurrentsConfig:
-    """The Currents flow. ``selection`` None is all events; ``profile`` is None or ``2026``."""
-
-    url: str
-    api_key: str = field(repr=False)
-    selection: frozenset[str] | None = None
-    profile: str | None = None
-
-
 @dataclass(frozen=True)
 class Config:
-    """Everything the connector is told. ``currents`` None: the flow is off."""
+    """Everything the connector is told. A flow that is None is off."""
 
     port: int
     state_dir: Path
@@ -52,6 +45,10 @@ class Config:
     currents: CurrentsConfig | None
     not_implemented: tuple[str, ...] = ()
     """Sections of integration.yaml that this connector cannot serve."""
+    feed_token: str = field(default="", repr=False)
+    event_stream: StreamConfig | None = None
+    cohort_sync: CohortSyncConfig | None = None
+    property_sync: PropertySyncConfig | None = None
 
 
 @cache
@@ -80,8 +77,12 @@ def load(environ: Mapping[str, str]) -> Config:
         Path(environ.get("WAVETANK_STATE_DIR") or ".wavetank-connector"),
         environ.get("WAVETANK_CLOCK_URL") or None,
         environ.get("CURRENTS_TOKEN", ""),
-        _currents(integration, environ, where),
-        tuple(name for name in integration if name not in ("profile", "currents")),
+        sections.currents_flow(integration, environ, where),
+        tuple(name for name in integration if name not in ("profile", *FLOWS)),
+        environ.get("AMPLITUDE_FEED_TOKEN", ""),
+        sections.event_stream_flow(integration, where),
+        sections.cohort_flow(integration, environ, where),
+        sections.property_flow(integration, environ, where),
     )
 
 
@@ -145,7 +146,7 @@ def _in_words(error: ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = list(_mapping(error.schema).get("properties", {}))
         strange = next(str(key) for key in instance if key not in known)
-        return f"{strange!r} is not known here: {_nearest(strange, known)}"
+        return f"{strange!r} is not known here: {nearest(strange, known)}"
     if error.validator == "required":
         missing = next(key for key in wanted if key not in instance)
         return f"{missing!r} is missing: add it"
@@ -163,57 +164,3 @@ def _in_words(error: ValidationError) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(names)}"
-
-
-def _selection(events: Any, profile: str | None, where: str) -> frozenset[str] | None:
-    if events == "all":
-        return None
-    for name in events:
-        if not currents.known_event(name, profile):
-            near = _nearest(name, [*currents.names(profile).values(), *currents.CUSTOM_NAMES[:1]])
-            raise ConfigError(f"{where}: currents.events: {name!r} is not an event Braze exports: {near}")
-    return frozenset(events)
-
-
-def _currents(integration: Mapping[str, Any], environ: Mapping[str, str], where: str) -> CurrentsConfig | None:
-    section = integration.get("currents")
-    if section is None:
-        return None
-    amplitude = section["amplitude"]
-    profile = currents.PROFILE_2026 if integration.get("profile") == currents.PROFILE_2026 else None
-    return CurrentsConfig(
-        base_url(amplitude.get("region"), environ).rstrip("/"),
-        amplitude["api_key"],
-        _selection(section.get("events", "all"), profile, where),
-        profile,
-    )
-
-
-def base_url(region: str | None, environ: Mapping[str, str]) -> str:
-    """Where Amplitude of a region answers. Raises ConfigError.
-
-    ``AMPLITUDE_URL`` is the address of the region ``AMPLITUDE_REGION``; the other region's stands in the
-    ready file that ``WAVETANK_TANK`` names. Without any of these it is the vendor's own address. A project
-    lives in one region and the other does not know its key (Amplitude docs, HTTP V2 API, Regions).
-    """
-    url = environ.get("AMPLITUDE_URL", "")
-    own = environ.get("AMPLITUDE_REGION", "").upper()
-    if not url:
-        return HOSTS[region or own or "US"]
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"AMPLITUDE_URL: {url!r} is no address: give one like http://127.0.0.1:8701")
-    if not region or not own or region == own:
-        return url
-    try:
-        ready = json.loads(Path(environ["WAVETANK_TANK"]).read_text("utf-8"))
-        return str(ready["amplitude"]["other_region_url"])
-    except (KeyError, OSError, ValueError, TypeError):
-        raise ConfigError(
-            f"currents.amplitude.region: AMPLITUDE_URL is of the region {own}, not {region}: correct either"
-        ) from None

@@ -1,8 +1,9 @@
-"""Delivery: one thread that takes the outbox to Amplitude and obeys its answers.
+"""Delivery: takes an outbox to a platform and obeys its answers; the same for every flow.
 
 429: the named events wait, the rest goes on. 400: only an event refused alone is given up. 413: smaller ones.
 No answer or 5xx: the same events again, later. Key refused: keep everything, probe, give up after 48 hours.
-Source: Amplitude docs, HTTP V2 API, Responses; Braze docs, Amplitude for Currents.
+Objects named as refused beside others that were taken are given up.
+Source: Amplitude docs, HTTP V2 API, Responses; Braze docs, Amplitude for Currents; POST /users/track.
 """
 
 from __future__ import annotations
@@ -10,21 +11,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-import threading
 from collections.abc import Sequence
 
-from connector.amplitude import Client, Reply
-from connector.clock import FOREVER_MS, Clock, Nudger, pause
+from connector.clock import FOREVER_MS
 from connector.outbox import Item, Outbox
+from connector.replies import Client, Reply
 
 log = logging.getLogger(__name__)
 
-MAX_EVENTS = 100
-"""Most events of an upload: what one Currents batch holds; Amplitude would take up to 2,000."""
 MAX_BYTES = 500_000
 THROTTLE_MS = 30_000
 PROJECT_THROTTLE_MS = 60_000
 """The pause when a 429 names nobody: a limit of the whole project (Amplitude docs, SDK troubleshooting)."""
+LEAST_PAUSE_MS = 100
 HOUR_MS = 3_600_000
 PROBE_MS = 290_000
 """How often a refused key is tried: just under every five minutes.
@@ -32,14 +31,19 @@ PROBE_MS = 290_000
 Braze re-sends after 2 to 5 minutes (Braze docs, Currents integration for partners)."""
 GIVE_UP_MS = 48 * HOUR_MS
 BACKOFF_MS, BACKOFF_CAP_MS = 1_000, 300_000
-EXPIRED = "Amplitude refused the key for more than 48 hours"
+TURN = 20
+"""Requests that a flow makes before the others have their turn."""
 
 
-def choose(items: Sequence[Item]) -> list[Item]:
-    """The next request: as many of the oldest events as the limits let travel together."""
+def expired(vendor: str) -> str:
+    """Why events are given up that a refused key has held for too long."""
+    return f"{vendor} refused the key for more than 48 hours"
+
+
+def choose(items: Sequence[Item], most: int) -> list[Item]:
+    """The next request: as many of the oldest events, up to ``most``, as the limits let travel together."""
     if items and items[0].most == 1:
         return [items[0]]
-    most = MAX_EVENTS
     chosen: list[Item] = []
     size = 0
     for item in items:
@@ -95,37 +99,14 @@ def starts_afresh(outbox: Outbox, url: str, api_key: str) -> None:
 
 
 class Delivery:
-    """Moves the outbox to Amplitude until it is stopped."""
+    """Moves an outbox to its platform, a portion at a time."""
 
-    def __init__(self, outbox: Outbox, client: Client, clock: Clock) -> None:
+    def __init__(self, outbox: Outbox, client: Client) -> None:
         self.outbox = outbox
         self.client = client
-        self.clock = clock
-        self._nudger = Nudger(clock)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._attempt = 0
         self._pruned_ms = 0
         starts_afresh(outbox, client.url, client.api_key)
-
-    def start(self) -> None:
-        self._nudger.start()
-        self._thread.start()
-
-    def wake(self) -> None:
-        """A feed has been answered: look at the outbox, and wait at the clock anew."""
-        self._nudger.answered()
-
-    def stop(self, drain_s: float) -> bool:
-        """Deliver what can be delivered at once, for at most ``drain_s`` real seconds; the rest is kept.
-
-        True when nothing was under way any more.
-        """
-        self._stopping.set()
-        # Beside this thread, so that a clock that hangs does not add to the time given.
-        threading.Thread(target=self.clock.close, name="closing", daemon=True).start()
-        self._thread.join(drain_s)
-        return not self._thread.is_alive()
 
     @property
     def status(self) -> str:
@@ -134,39 +115,23 @@ class Delivery:
             return "key refused"
         return "backing off" if self._attempt else "running"
 
-    def _run(self) -> None:
-        seen = 0
-        while True:
-            last = self._stopping.is_set()
-            try:
-                until_ms = self.work()
-            except Exception:
-                log.exception("delivery stumbled")
-                if not last:
-                    pause(1.0)
-                    continue
-            if last:
-                return
-            seen = self.clock.wait_until(until_ms, seen)
-
-    def work(self) -> int:
-        """Deliver all that may go now; answers when there is more to do, in ms."""
-        now_ms = self.clock.now_ms()
+    def work(self, now_ms: int) -> int:
+        """Deliver what may go now, up to :data:`TURN` requests; answers when there is more to do, in ms."""
         self._prune(now_ms)
         paused_ms = self.outbox.note("paused_ms") or 0
         if paused_ms > now_ms:
             return paused_ms
-        rounds = 0
-        while batch := choose(self.outbox.due(now_ms, MAX_EVENTS)):
+        most = self.client.max_items
+        for _ in range(TURN):
+            batch = choose(self.outbox.due(now_ms, most), most)
+            if not batch:
+                following = self.outbox.next_due_ms(now_ms)
+                return FOREVER_MS if following is None else following
             if self.outbox.note("refused_ms") is not None:
                 batch = batch[:1]  # a key is probed with one event
             if not self.settle(batch, self.client.upload([item.body for item in batch]), now_ms):
                 return self.outbox.note("paused_ms") or now_ms
-            rounds += 1
-            if rounds % 10 == 0:
-                now_ms = max(now_ms, self.clock.now_ms())
-        following = self.outbox.next_due_ms(now_ms)
-        return FOREVER_MS if following is None else following
+        return now_ms
 
     def _prune(self, now_ms: int) -> None:
         if now_ms - self._pruned_ms > HOUR_MS:
@@ -177,11 +142,13 @@ class Delivery:
         """Obey an answer; False when everything has to pause."""
         if reply.kind != "failed":
             self._attempt = 0
-        if reply.kind in ("accepted", "throttled", "invalid") and self.outbox.note("refused_ms") is not None:
+        if reply.kind in ("accepted", "judged", "throttled", "invalid") and self.outbox.note("refused_ms") is not None:
             self.outbox.set_note("refused_ms", None)
-            log.warning("Amplitude takes the key again: delivery goes on")
+            log.warning("%s takes the key again: delivery goes on", self.client.vendor)
         if reply.kind == "accepted":
             self.outbox.end([item.n for item in batch], "sent", now_ms)
+        elif reply.kind == "judged":
+            self.judged(batch, reply, now_ms)
         elif reply.kind == "throttled" and not any(index < len(batch) for index in reply.events):
             self.project_throttled(reply, now_ms)
             return False
@@ -198,6 +165,12 @@ class Delivery:
             self.failed(batch, reply, now_ms)
             return False
         return True
+
+    def judged(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> None:
+        """The platform has judged every object: those it names are given up, the others were taken."""
+        named = {batch[i].n for i in reply.events if i < len(batch)}
+        self.outbox.end([n for item in batch if (n := item.n) not in named], "sent", now_ms)
+        self.outbox.end(sorted(named), "dead", now_ms, reply.reason)
 
     def throttled(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> None:
         """Hold the named events, and what follows on the same device, for 30 s; the rest goes at once."""
@@ -221,7 +194,8 @@ class Delivery:
     def project_throttled(self, reply: Reply, now_ms: int) -> None:
         """A 429 that names no event is about all of them."""
         log.info("throttled as a whole: %s", reply.reason)
-        self.outbox.set_note("paused_ms", now_ms + PROJECT_THROTTLE_MS)
+        until_ms = now_ms + PROJECT_THROTTLE_MS if reply.until_ms is None else reply.until_ms
+        self.outbox.set_note("paused_ms", min(max(until_ms, now_ms + LEAST_PAUSE_MS), now_ms + HOUR_MS))
 
     def invalid(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> None:
         """Give up the event that is refused alone; send suspects alone and the others on."""
@@ -229,7 +203,7 @@ class Delivery:
         named = [batch[i].n for i in reply.events if i < len(batch)]
         if len(batch) == 1:
             self.outbox.end([batch[0].n], "dead", now_ms, reply.reason)
-            log.warning("event %s is refused by Amplitude: %s", batch[0].id, reply.reason)
+            log.warning("event %s is refused by %s: %s", batch[0].id, self.client.vendor, reply.reason)
         elif named or waiting:
             self.outbox.limit(named, 1)
             self.outbox.hold([(n, throttled_until(now_ms)) for n in waiting])
@@ -240,7 +214,7 @@ class Delivery:
         """Halve the request; an event too large alone is given up."""
         if len(batch) == 1:
             self.outbox.end([batch[0].n], "dead", now_ms, reply.reason or "too large alone")
-            log.warning("event %s is too large for Amplitude", batch[0].id)
+            log.warning("event %s is too large for %s", batch[0].id, self.client.vendor)
         else:
             self.outbox.limit([item.n for item in batch], halves(len(batch)))
 
@@ -249,6 +223,8 @@ class Delivery:
         self._attempt += 1
         until_ms = now_ms + backoff_ms(self._attempt, batch[0].n)
         log.info("upload failed (%s), next try in %d ms", reply.reason, until_ms - now_ms)
+        # Where nothing tells repeated objects from new ones, these may become duplicates: they are counted.
+        self.outbox.set_note("repeated", (self.outbox.note("repeated") or 0) + len(batch))
         self.outbox.hold([(item.n, until_ms) for item in batch])
         self.outbox.set_note("paused_ms", until_ms)
 
@@ -258,10 +234,11 @@ class Delivery:
         if since is None:
             since = now_ms
             self.outbox.set_note("refused_ms", since)
-            log.error("Amplitude refuses the key (%s): events are kept for 48 hours", reply.reason)
+            log.error("%s refuses the key (%s): events are kept for 48 hours", self.client.vendor, reply.reason)
         if given_up(since, now_ms):
-            dropped = self.outbox.drop_pending(now_ms, EXPIRED)
-            log.error("%d events dropped: %s", dropped, EXPIRED)
+            reason = expired(self.client.vendor)
+            dropped = self.outbox.drop_pending(now_ms, reason)
+            log.error("%d events dropped: %s", dropped, reason)
             self.outbox.set_note("paused_ms", now_ms + PROBE_MS)
         else:
             # The last probe comes as soon as the 48 hours are over.

@@ -61,9 +61,12 @@ class Taken:
 
 
 class Outbox:
-    """The outbox in a SQLite file. Its methods may be called from any thread."""
+    """The outbox in a SQLite file. Its methods may be called from any thread.
 
-    def __init__(self, path: Path) -> None:
+    ``more`` is SQL that makes a flow's own tables beside it, for what has to change together with the events.
+    """
+
+    def __init__(self, path: Path, more: str = "") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._turn = threading.RLock()
@@ -71,7 +74,7 @@ class Outbox:
         # Survives a kill. What the delivery notes may go with the power: then an event is sent once more,
         # under the insert id that Amplitude knows. What has been taken may not, see :meth:`put`.
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + more)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -86,7 +89,7 @@ class Outbox:
                 raise
 
     @contextmanager
-    def _write_through(self) -> Iterator[sqlite3.Connection]:
+    def taking(self) -> Iterator[sqlite3.Connection]:
         """A transaction that is on the disk when it ends, not only with the system."""
         with self._turn:
             self._db.execute("PRAGMA synchronous = FULL")
@@ -102,15 +105,23 @@ class Outbox:
 
     def put(self, events: Sequence[Taken]) -> int:
         """Take events for good; ids known already are not taken twice. Answers how many were new."""
+        with self.taking() as db:
+            return self.put_in(db, events)
+
+    def put_in(self, db: sqlite3.Connection, events: Sequence[Taken]) -> int:
+        """The same within a transaction of :meth:`taking`."""
         rows = [(e.id, e.lane, e.body, "skipped" if e.body is None else "pending", e.reason) for e in events]
-        with self._write_through() as db:
-            before = db.total_changes
-            db.executemany(
-                "INSERT INTO events (id, lane, body, state, reason, due_ms) VALUES (?, ?, ?, ?, ?, 0) "
-                "ON CONFLICT (id) DO NOTHING",
-                rows,
-            )
-            return db.total_changes - before
+        before = db.total_changes
+        db.executemany(
+            "INSERT INTO events (id, lane, body, state, reason, due_ms) VALUES (?, ?, ?, ?, ?, 0) "
+            "ON CONFLICT (id) DO NOTHING",
+            rows,
+        )
+        return db.total_changes - before
+
+    def read(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of a flow's own tables."""
+        return self._rows(sql, *values)
 
     def due(self, now_ms: int, limit: int) -> list[Item]:
         """Pending events that may go now, the longest waiting first.

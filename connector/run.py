@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sqlite3
 import sys
 import threading
 from collections.abc import Mapping
@@ -13,12 +12,12 @@ from typing import Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector import config as configuration
-from connector.amplitude import Client
+from connector.assembly import Flows, assemble
 from connector.clock import open_clock
-from connector.config import ConfigError, load
-from connector.delivery import Delivery
+from connector.config import load
+from connector.engine import Engine
 from connector.flows import currents
-from connector.outbox import Outbox
+from connector.sections import ConfigError
 from connector.service import Draining, create_app
 
 log = logging.getLogger(__name__)
@@ -46,47 +45,39 @@ def run(environ: Mapping[str, str]) -> int:
     logging.basicConfig(level=level if known else "WARNING", format="connector: %(message)s")
     try:
         config = load(environ)
-        outbox = _outbox(config)
+        flows = assemble(config)
     except ConfigError as error:
         print(f"connector: {error}", file=sys.stderr)
         return 2
     for name in config.not_implemented:
         log.warning("integration.yaml: this connector does not implement the flow %s", name)
-    delivery = None
-    if config.currents is not None:
-        client = Client(config.currents.url, config.currents.api_key)
-        delivery = Delivery(outbox, client, open_clock(config.clock_url))
+    engine = Engine([work for flow in flows.values() for work in flow.works()], open_clock(config.clock_url))
     draining = Draining()
-    app = create_app(config, outbox, delivery, draining)
+    app = create_app(config, flows, engine, draining)
     try:
         server = make_server("127.0.0.1", config.port, app, threaded=True, request_handler=_Handler)
     except (OSError, SystemExit):
         print(f"connector: PORT: {config.port} is taken: choose another one", file=sys.stderr)
-        outbox.close()
+        _close(flows)
         return 2
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: stop.set())
-    if delivery is not None:
-        delivery.start()
+    engine.start()
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
     stop.wait()
     draining.set()
-    idle = delivery is None or delivery.stop(DRAIN_S)
+    idle = engine.stop(DRAIN_S)
     if not idle:
         log.warning("not everything was delivered in time: the rest is kept in %s", config.state_dir)
     server.shutdown()
     server.server_close()
     if idle:
-        outbox.close()
+        _close(flows)
     return 0
 
 
-def _outbox(config: configuration.Config) -> Outbox:
-    try:
-        return Outbox(config.state_dir / "outbox.db")
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigError(
-            f"WAVETANK_STATE_DIR: {config.state_dir} cannot hold the outbox ({error}): name another folder"
-        ) from None
+def _close(flows: Flows) -> None:
+    for flow in flows.values():
+        flow.outbox.close()

@@ -6,29 +6,26 @@ import hmac
 import logging
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flask
 import orjson
 from werkzeug.exceptions import HTTPException
 
-from connector.config import Config, CurrentsConfig
-from connector.delivery import Delivery
+from connector import cohort_changes, streaming
+from connector.assembly import Flow, Flows
+from connector.config import FLOWS, Config
+from connector.engine import Engine
 from connector.flows import currents
-from connector.outbox import Outbox, Taken
+from connector.outbox import Taken
+from connector.sections import CurrentsConfig
 
 log = logging.getLogger(__name__)
 
-FLOWS = ("currents",)
 MAX_BODY_BYTES = 128_000_000
 """More than 100 events of the largest size that Braze sends (900 KB)."""
-_OTHER_FEEDS = {
-    "amplitude/events": "event_stream",
-    "amplitude/users": "event_stream",
-    "amplitude/cohorts": "cohort_sync",
-    "customerio": "customerio",
-}
+_OTHER_FEEDS = {"customerio": "customerio"}
 _STATES = ("pending", "sent", "dead", "dropped", "skipped")
 
 
@@ -36,30 +33,40 @@ class Draining(threading.Event):
     """Set when the connector is about to stop: feeds are then answered 503, to be sent again."""
 
 
-def create_app(config: Config, outbox: Outbox, delivery: Delivery | None, draining: Draining) -> flask.Flask:
-    """The WSGI app. ``delivery`` None: nothing is sent (the flow is off)."""
+def create_app(config: Config, flows: Flows, engine: Engine, draining: Draining) -> flask.Flask:
+    """The WSGI app over the flows that are on; a feed of one that is off is answered 2xx, and nothing is sent."""
     app = flask.Flask("connector", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
 
     @app.get("/healthz")
     def healthz() -> flask.Response:
-        return _json(503 if draining.is_set() else 200, health(config, outbox, delivery, draining.is_set()))
+        return _json(503 if draining.is_set() else 200, health(config, flows, draining.is_set()))
 
     @app.get("/outbox")
     def listed() -> flask.Response:
         state = flask.request.args.get("state", "dead")
         if state not in _STATES:
             return _json(400, {"error": f"state is one of {', '.join(_STATES)}"})
-        return _json(200, {"events": outbox.listed(state, 1000)})
+        flow = flows.get(flask.request.args.get("flow", "currents"))
+        return _json(200, {"events": [] if flow is None else flow.outbox.listed(state, 1000)})
+
+    @app.get("/runs")
+    def runs() -> flask.Response:
+        found = {name: flow.syncs.history(100) for name, flow in flows.items() if flow.syncs is not None}
+        return _json(200, {"runs": found})
 
     @app.post("/feeds/currents")
     def take() -> flask.Response:
-        body = flask.request.get_data()
-        if draining.is_set():
-            return _json(503, {"error": "draining: send it again"})
-        if not authorized(flask.request.headers.get("Authorization", ""), config.currents_token):
-            return _json(401, {"error": "the bearer token is missing or wrong"})
-        return take_currents(body, config, outbox)
+        refused = _refused(config.currents_token, draining)
+        return refused or take_currents(flask.request.get_data(), config, flows)
+
+    @app.post("/feeds/amplitude/<kind>")
+    def take_amplitude(kind: str) -> flask.Response:
+        if kind not in _AMPLITUDE_FEEDS:
+            flask.request.get_data()
+            return _json(404, {"error": f"there is no feed amplitude/{kind}"})
+        refused = _refused(config.feed_token, draining)
+        return refused or _taken(lambda body: _AMPLITUDE_FEEDS[kind](body, config, flows, engine))
 
     @app.post("/feeds/<path:feed>")
     def take_other(feed: str) -> flask.Response:
@@ -70,9 +77,9 @@ def create_app(config: Config, outbox: Outbox, delivery: Delivery | None, draini
 
     @app.after_request
     def wake(response: flask.Response) -> flask.Response:
-        if delivery is not None and flask.request.path.startswith("/feeds/"):
+        if flask.request.path.startswith("/feeds/"):
             # The answer goes first, whatever it says: the tank counts our next wait from there.
-            response.call_on_close(delivery.wake)
+            response.call_on_close(engine.wake)
         return response
 
     @app.errorhandler(HTTPException)
@@ -82,22 +89,82 @@ def create_app(config: Config, outbox: Outbox, delivery: Delivery | None, draini
     return app
 
 
-def health(config: Config, outbox: Outbox, delivery: Delivery | None, draining: bool) -> dict[str, Any]:
+def _refused(token: str, draining: Draining) -> flask.Response | None:
+    """The answer to a feed that is not taken now, or not from this sender; the body is read in any case."""
+    flask.request.get_data()
+    if draining.is_set():
+        return _json(503, {"error": "draining: send it again"})
+    if not authorized(flask.request.headers.get("Authorization", ""), token):
+        return _json(401, {"error": "the bearer token is missing or wrong"})
+    return None
+
+
+def health(config: Config, flows: Flows, draining: bool) -> dict[str, Any]:
     """What /healthz says: flows, status, and how many events are in each state; ``held`` wait for a key."""
-    counts = outbox.counts()
-    refused_ms = outbox.note("refused_ms")
+    currents_flow = flows.get("currents")
+    told = {"outbox": dict.fromkeys((*_STATES, "held"), 0), "reasons": {}, "key_refused_since_ms": None}
+    if currents_flow is not None:
+        told = _told(currents_flow)
+    others = ("event_stream", "cohort_sync", "property_sync")
     return {
         "status": "draining" if draining else "ok",
         "flows": list(FLOWS),
         "not_implemented": list(config.not_implemented),
-        "currents": "off" if delivery is None else delivery.status,
-        "outbox": {**counts, "held": 0 if refused_ms is None else counts["pending"]},
-        "reasons": outbox.reasons(),
-        "key_refused_since_ms": refused_ms,
+        "currents": "off" if currents_flow is None else currents_flow.delivery.status,
+        **told,
+        **{name: {"status": flows[name].delivery.status, **_told(flows[name])} for name in others if name in flows},
     }
 
 
-def take_currents(body: bytes, config: Config, outbox: Outbox) -> flask.Response:
+def _told(flow: Flow) -> dict[str, Any]:
+    counts = flow.outbox.counts()
+    refused_ms = flow.outbox.note("refused_ms")
+    return {
+        "outbox": {**counts, "held": 0 if refused_ms is None else counts["pending"]},
+        "reasons": flow.outbox.reasons(),
+        "key_refused_since_ms": refused_ms,
+        "repeated": flow.outbox.note("repeated") or 0,
+    }
+
+
+def _taken(take: Callable[[bytes], int]) -> flask.Response:
+    """Answer an authorized feed of Amplitude's; any 2xx means taken for good."""
+    try:
+        return _json(200, {"new": take(flask.request.get_data())})
+    except streaming.Malformed as error:
+        return _json(400, {"error": str(error)})
+    except sqlite3.Error as error:
+        log.error("the outbox did not take a feed: %s", error)
+        return _json(503, {"error": "the outbox cannot be written: send it again"})
+
+
+def _stream_event(body: bytes, config: Config, flows: Flows, _engine: Engine) -> int:
+    if config.event_stream is None or "event_stream" not in flows:
+        return 0
+    return streaming.take_event(flows["event_stream"].outbox, config.event_stream.stream, body)
+
+
+def _stream_user(body: bytes, config: Config, flows: Flows, _engine: Engine) -> int:
+    if config.event_stream is None or "event_stream" not in flows:
+        return 0
+    return streaming.take_user(flows["event_stream"].outbox, config.event_stream.stream, body)
+
+
+def _cohort_change(body: bytes, config: Config, flows: Flows, engine: Engine) -> int:
+    if config.cohort_sync is None or "cohort_sync" not in flows:
+        return 0
+    now_ms = engine.clock.now_ms()
+    return cohort_changes.take(flows["cohort_sync"].outbox, config.cohort_sync.real_time, body, now_ms)
+
+
+_AMPLITUDE_FEEDS: Mapping[str, Callable[[bytes, Config, Flows, Engine], int]] = {
+    "events": _stream_event,
+    "users": _stream_user,
+    "cohorts": _cohort_change,
+}
+
+
+def take_currents(body: bytes, config: Config, flows: Flows) -> flask.Response:
     """Answer an authorized Currents request; 2xx means that its events are on the disk.
 
     400 makes Braze send the events one by one, 503 the same again later (Braze docs, Custom HTTP connector).
@@ -108,7 +175,7 @@ def take_currents(body: bytes, config: Config, outbox: Outbox) -> flask.Response
     except currents.Malformed as error:
         return _json(400, {"error": str(error)})
     try:
-        fresh = outbox.put(rows) if rows else 0
+        fresh = flows["currents"].outbox.put(rows) if rows else 0
     except sqlite3.Error as error:
         log.error("the outbox did not take a batch: %s", error)
         return _json(503, {"error": "the outbox cannot be written: send it again"})

@@ -97,21 +97,21 @@ def _all_held(self: Any, batch: Any, _reply: Any, now_ms: int) -> None:
 
 
 def _memory_only(original: Any) -> Any:
-    def init(self: Any, path: Any) -> None:
+    def init(self: Any, _path: Any, more: str = "") -> None:
         from pathlib import Path
 
-        original(self, Path("/dev/shm") / f"wavetank-{id(self)}-{__import__('os').getpid()}" / "outbox.db")
+        original(self, Path("/dev/shm") / f"wavetank-{id(self)}-{__import__('os').getpid()}" / "outbox.db", more)
 
     return init
 
 
 def _refused_means_unavailable(original: Any) -> Any:
-    def create_app(config: Any, outbox: Any, delivery: Any, draining: Any) -> Any:
-        app = original(config, outbox, delivery, draining)
+    def create_app(config: Any, flows: Any, engine: Any, draining: Any) -> Any:
+        app = original(config, flows, engine, draining)
         taken = app.view_functions["take"]
 
         def take() -> Any:
-            if outbox.note("refused_ms") is not None:
+            if flows["currents"].outbox.note("refused_ms") is not None:
                 return "key refused", 503
             return taken()
 
@@ -188,7 +188,7 @@ def _gives_up_on(words: str) -> Any:
 
 def _lenient_read(original: Any) -> Any:
     def read(status: int, content: bytes) -> Any:
-        from connector.amplitude import Reply
+        from connector.replies import Reply
 
         found = original(status, content)
         return Reply("accepted", "") if found.kind == "failed" and status < 300 else found
@@ -197,7 +197,7 @@ def _lenient_read(original: Any) -> Any:
 
 
 def _huge(original: Any) -> Any:
-    def choose(items: Any) -> Any:
+    def choose(items: Any, _most: int) -> Any:
         return list(items)
 
     return choose
@@ -332,8 +332,8 @@ MUTANTS = (
            lambda original: lambda body: original(body) if b'"id":17' not in body else []),
     Mutant("strict-zone", ("CUR-044",), "test events are refused for their senseless values", f"{_FLOW}:check", _strict_zone),
     Mutant("sends-unselected", ("CUR-046",), "the selection is ignored", f"{_FLOW}:selected", lambda _o: lambda _type, _selection: True),
-    Mutant("term-loses", ("CUR-048",), "what is pending is forgotten on SIGTERM", f"{_DELIVERY}:Delivery.stop",
-           lambda original: lambda self, drain_s: (self.outbox.drop_pending(0, "stopped"), original(self, drain_s))[0]),
+    Mutant("term-loses", ("CUR-048",), "what is pending is forgotten on SIGTERM", "connector.engine:Engine.stop",
+           lambda original: lambda self, drain_s: ([each.outbox.drop_pending(0, "stopped") for each in self.works], original(self, drain_s))[1]),
     Mutant("throttled-lost", ("CUR-049",), "throttled events are given up", f"{_DELIVERY}:Delivery.throttled", lambda _o: _throttled_lost),
     Mutant("hammers", ("CUR-050",), "throttled events are sent again after a second", f"{_DELIVERY}:spread",
            lambda _o: lambda held, start_ms, _eps: [(n, start_ms - 29_000 + i * 1000) for i, n in enumerate(held)]),

@@ -48,6 +48,8 @@ BRAZE = {
     "BRAZE_REST_API_KEY": "rest",
     "BRAZE_APP_ID": "app",
     "BRAZE_DATA_IMPORT_KEY": "import",
+    "AMPLITUDE_SECRET_KEY": "secret",
+    "AMPLITUDE_ACTIVE_COHORT_ID": "active1",
     "CUSTOMERIO_SIGNING_KEY": "signing",
 }
 
@@ -79,7 +81,13 @@ def test_the_schema_is_sound_and_takes_all_five_sections(tmp_path: Path) -> None
     jsonschema.Draft202012Validator.check_schema(schema())
     config = _load(tmp_path, DESIGN, **BRAZE)
     assert config.currents is not None
-    assert config.not_implemented == ("event_stream", "cohort_sync", "property_sync", "customerio")
+    assert config.not_implemented == ("customerio",)
+    assert config.event_stream is not None
+    assert config.event_stream.enabled
+    assert config.cohort_sync is not None
+    assert [each.cadence for each in config.cohort_sync.scheduled] == ["hourly"]
+    assert config.property_sync is not None
+    assert [each.name for each in config.property_sync.syncs] == ["tier"]
 
 
 def test_an_absent_section_is_a_flow_that_is_off(tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from connector_stubs import KEY, ManualClock, currents_event, envelope
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from connector.amplitude import Client
-from connector.config import Config, CurrentsConfig
-from connector.delivery import Delivery
+from connector.assembly import assemble
+from connector.config import Config
+from connector.engine import Engine
 from connector.outbox import Outbox
+from connector.sections import CurrentsConfig
 from connector.service import Draining, create_app
 
 AUTH = {"Authorization": "Bearer token-1"}
@@ -27,12 +28,12 @@ class Desk:
 
     def __init__(self, folder: Path, *, flow_on: bool = True, token: str = "token-1") -> None:
         flow = CurrentsConfig("http://127.0.0.1:9", KEY, frozenset(["Custom Event"])) if flow_on else None
-        self.outbox = Outbox(folder / "outbox.db")
         self.draining = Draining()
-        self.amplitude = Client("http://127.0.0.1:9", KEY)
-        self.delivery = Delivery(self.outbox, self.amplitude, ManualClock()) if flow_on else None
         config = Config(9000, folder, None, token, flow, ("customerio",))
-        self.client: FlaskClient = create_app(config, self.outbox, self.delivery, self.draining).test_client()
+        self.flows = assemble(config)
+        self.outbox = self.flows["currents"].outbox if flow_on else Outbox(folder / "outbox.db")
+        self.engine = Engine([], ManualClock())
+        self.client: FlaskClient = create_app(config, self.flows, self.engine, self.draining).test_client()
 
     def post(self, body: bytes, path: str = "/feeds/currents", **headers: str) -> TestResponse:
         return self.client.post(path, data=body, headers=headers or AUTH)
@@ -50,7 +51,7 @@ def test_health_names_flows_and_counts_events(desk: Desk) -> None:
     answer = desk.client.get("/healthz")
     assert answer.status_code == 200
     body = answer.get_json()
-    assert body["flows"] == ["currents"]
+    assert body["flows"] == ["currents", "event_stream", "cohort_sync", "property_sync"]
     assert body["not_implemented"] == ["customerio"]
     assert body["outbox"] == {"pending": 1, "sent": 0, "dead": 0, "dropped": 0, "skipped": 1, "held": 0}
     assert body["reasons"] == {"skipped": {"event type is not selected": 1}}
@@ -150,9 +151,16 @@ def test_a_flow_that_is_off_is_answered_and_nothing_is_kept(tmp_path: Path) -> N
     desk.outbox.close()
 
 
-@pytest.mark.parametrize("path", ["amplitude/events", "amplitude/users", "amplitude/cohorts", "customerio"])
+@pytest.mark.parametrize("path", ["customerio"])
 def test_flows_that_are_not_implemented_say_so(desk: Desk, path: str) -> None:
     assert desk.post(b"", f"/feeds/{path}").status_code == 501
+
+
+@pytest.mark.parametrize("kind", ["events", "users", "cohorts"])
+def test_a_feed_of_a_flow_that_is_off_is_taken_and_nothing_is_sent(desk: Desk, kind: str) -> None:
+    answer = desk.post(b'{"event_type": "Bought"}', f"/feeds/amplitude/{kind}")
+    assert (answer.status_code, answer.get_json()) == (200, {"new": 0})
+    assert sum(desk.outbox.counts().values()) == 0
 
 
 def test_other_requests_are_refused_in_json(desk: Desk) -> None:
@@ -184,8 +192,7 @@ def test_an_outbox_that_cannot_be_written_is_answered_503(
 
 def test_every_answered_feed_wakes_the_delivery(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     woken: list[int] = []
-    assert desk.delivery is not None
-    monkeypatch.setattr(desk.delivery, "wake", lambda: woken.append(1))
+    monkeypatch.setattr(desk.engine, "wake", lambda: woken.append(1))
     for body in (envelope([currents_event(1)]), b"", b"{"):
         desk.post(body).close()
     desk.post(b"", Authorization="Bearer nope").close()
