@@ -50,7 +50,7 @@ class View:
     users = [{"user_id": "u", "devices": ["d"]}]
     merges = [{"amplitude_id": 1}]
     feed = {"status": "running", "counters": {"taken": 2}, "queues": {"t": {"pending": 3}}}
-    answers = [{"status": 401, "body": {"error": "no"}}]
+    answers = [{"status": 401, "headers": {"x-a": "b"}, "text": "no", "body": {"error": "no", "list": [1, 2]}}]
     healthy = True
 
 
