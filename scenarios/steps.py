@@ -188,21 +188,23 @@ def amplitude(world: World, value: Mapping[str, Any]) -> None:
             advance(world, value["pause"])
         now_s = world.now_ms() // 1000
         repeated = number if "times" in value else None
-        spec = _proven(filled(_request(value, now_s), now_s, repeated, world.known), value, key, side["secret_key"])
+        spec = _proven(filled(_request(value), now_s, repeated, world.known), value, key, side["secret_key"])
         world.answers.append(calling.call(base, spec))
     world.answered(value)
 
 
-def _request(value: Mapping[str, Any], now_s: int) -> dict[str, Any]:
+_REQUEST = ("method", "path", "query", "headers", "json", "form", "body", "base64", "pad", "gzip", "auth")
+
+
+def _request(value: Mapping[str, Any]) -> dict[str, Any]:
     """The request of the step: an upload of ``events`` (or of copies of ``event``), or what it says itself."""
+    own = {name: value[name] for name in _REQUEST if name in value}
     if "events" not in value and "event" not in value:
-        content = any(name in value for name in ("json", "form", "body", "base64"))
-        return {"path": "/2/httpapi", "method": "POST" if content else "GET", **value}
-    events = list(value.get("events", []))
-    if "event" in value:
-        events = [filled(value["event"], now_s, n) for n in range(value.get("repeat", 1))]
+        content = own.keys() & {"json", "form", "body", "base64"}
+        return {"path": "/2/httpapi", "method": "POST" if content else "GET", **own}
+    events = value.get("events", {"$copies": value.get("repeat", 1), "of": value.get("event")})
     upload = {"events": events, **({"options": value["options"]} if "options" in value else {})}
-    return {"path": "/2/httpapi", "method": "POST", "auth": "json", **value, "json": upload}
+    return {"path": "/2/httpapi", "method": "POST", "auth": "json", **own, "json": upload}
 
 
 def _proven(spec: dict[str, Any], value: Mapping[str, Any], key: str | None, secret: str) -> dict[str, Any]:

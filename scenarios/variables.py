@@ -18,8 +18,11 @@ def filled(value: Any, now_s: int, number: int | None = None, known: Mapping[str
     """``value`` with everything written out.
 
     ``$now`` is the time in seconds, with an offset (``$now-60``); ``$text:x:9`` is a long text; ``{n}`` is
-    ``number``; ``${name}`` is a variable in ``known``, which keeps its type when it stands alone. Raises Unknown.
+    ``number``; ``${name}`` is a variable in ``known``, which keeps its type when it stands alone;
+    ``{"$copies": 9, "of": value}`` is a list of copies with their numbers. Raises Unknown.
     """
+    if isinstance(value, dict) and "$copies" in value:
+        return [filled(value["of"], now_s, n, known) for n in range(value["$copies"])]
     if isinstance(value, dict):
         return {filled(k, now_s, number, known): filled(v, now_s, number, known) for k, v in value.items()}
     if isinstance(value, list):
