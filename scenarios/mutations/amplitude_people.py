@@ -56,7 +56,7 @@ def _no_takeover(people: Any, _device: Any, user_id: str | None, ids: Any) -> No
 
 
 def _new_device_new_id(people: Any, device: Any, user_id: str | None, ids: Any) -> None:
-    if user_id in people.users and device.own is None and device.user is None:
+    if user_id is not None and user_id in people.users and device.own is None and device.user is None:
         _named(people, user_id, next(ids))
 
 

@@ -24,7 +24,7 @@ def _at_home_anywhere(found: Any, *_: Any) -> Any:
 
 
 def _profiles_in_europe(original: Any) -> Any:
-    def others(region: str) -> Any:
+    def others(region: Any) -> Any:
         from simulator.amplitude.callers import find_by_secret
 
         routes = original(region)

@@ -55,11 +55,7 @@ def _stores_what_fits(original: Any) -> Any:
 def _tank_of(_usage: Any) -> Any:
     class Tank:
         id, seed = "mutant", 0
-        settings = {
-            "amplitude.dedupe_days": 7,
-            "amplitude.dedupe_by_event_id": False,
-            "amplitude.property_updates_per_hour": 1800,
-        }  # noqa: RUF012
+        settings = {"amplitude.dedupe_days": 7, "amplitude.dedupe_by_event_id": False, "amplitude.property_updates_per_hour": 1800}  # noqa: RUF012
 
     return Tank()
 
@@ -132,14 +128,7 @@ def _no_version(original: Any) -> Any:
 
 
 def _no_check(original: Any) -> Any:
-    return lambda events, rules: (
-        [
-            each
-            for each in events
-            if isinstance(each, dict) and "event_type" in each and ("user_id" in each or "device_id" in each)
-        ],
-        None,
-    )
+    return lambda events, rules: ([each for each in events if isinstance(each, dict) and "event_type" in each and ("user_id" in each or "device_id" in each)], None)
 
 
 def _no_size(original: Any) -> Any:
