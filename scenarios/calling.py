@@ -9,7 +9,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import orjson
 import requests
@@ -23,7 +23,7 @@ _session.trust_env = False
 def call(base_url: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Make one request and answer ``{status, headers, text, body}``; redirects are not followed.
 
-    ``spec``: ``method``, ``path``, ``query`` (name → value or list of values), ``headers``, and at most one of
+    ``spec``: ``method``, ``path`` (or a whole URL), ``query`` (name → value or list of values), ``headers``, and at most one of
     ``json``, ``form``, ``body`` (text) and ``base64`` (bytes); ``pad`` fills up with blanks to that many bytes,
     ``gzip`` packs what came of it. Header names of the answer are lower case. ``body`` is the answer decoded: see
     :func:`decoded`.
@@ -37,7 +37,7 @@ def call(base_url: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     headers.update(spec.get("headers", {}))
     answer = _session.request(
         spec.get("method", "GET"),
-        f"{base_url}{spec.get('path', '')}",
+        urljoin(base_url, spec.get("path", "")),
         params=dict(spec.get("query", {})),
         data=payload,
         headers=headers,
