@@ -42,9 +42,9 @@ class Mutant:
 @cache
 def mutants() -> Mapping[str, Mutant]:
     """All mutants by id."""
-    from scenarios.mutations import amplitude_people, amplitude_uploads, connector, simulator
+    from scenarios.mutations import amplitude_people, amplitude_reading, amplitude_uploads, connector, simulator
 
-    files = (connector, simulator, amplitude_uploads, amplitude_people)
+    files = (connector, simulator, amplitude_uploads, amplitude_people, amplitude_reading)
     return {each.id: each for file in files for each in file.MUTANTS}
 
 

@@ -183,10 +183,11 @@ def amplitude(world: World, value: Mapping[str, Any]) -> None:
     base = side["other_region_url"] if value.get("region") == "other" else side["url"]
     key = {"right": side["api_key"], "wrong": "0" * 32}.get(value.get("key", "right"))
     world.answers = []
+    now_s = world.now_ms() // 1000
     for number in range(value.get("times", 1)):
         if number and "pause" in value:
             advance(world, value["pause"])
-        now_s = world.now_ms() // 1000
+            now_s = world.now_ms() // 1000
         repeated = number if "times" in value else None
         spec = _proven(filled(_request(value), now_s, repeated, world.known), value, key, side["secret_key"])
         world.answers.append(calling.call(base, spec))

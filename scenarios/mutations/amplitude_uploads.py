@@ -71,8 +71,12 @@ def _known_languages_only(original: Any) -> Any:
     return adjust
 
 
-def _no_address(*args: Any) -> Any:
-    return (*args[:-1], None)
+def _no_address(conn: Any, tank: Any, events: Any, route: Any, now_ms: Any, _address: Any, *rest: Any) -> Any:
+    return conn, tank, events, route, now_ms, None, *rest
+
+
+def _one_by_one(original: Any) -> Any:
+    return lambda conn, mine, names: {name: original(conn, mine, (name,)).get(name) for name in names}
 
 
 def _without(kind: str) -> Any:
@@ -143,7 +147,7 @@ MUTANTS = (
     Mutant("amp-missing-key", ("AMP-002",), "a missing key is an unknown one", f"{_ANSWERS}:missing_field", _not_named("api_key", "key")),
     Mutant("amp-identify-key", ("AMP-003",), "identify calls are refused in JSON", "simulator.amplitude.identify:refuse", answer(body={"code": 400, "error": "Invalid API key"})),
     Mutant("amp-rest-key", ("AMP-004",), "a wrong key pair is a 401", "simulator.amplitude.export:wrong_key", answer(status=401)),
-    Mutant("amp-profile-key", ("AMP-005",), "a missing secret is a wrong one", "simulator.amplitude.people:no_key", answer(body="Invalid Api-Key")),
+    Mutant("amp-profile-key", ("AMP-005",), "a missing secret is a wrong one", "simulator.amplitude.profile:no_key", answer(body="Invalid Api-Key")),
     Mutant("amp-profile-eu", ("AMP-006",), "the EU has a profile API", f"{_APP}:_others", _profiles_in_europe),
     Mutant("amp-path", ("AMP-007",), "an unknown path is a 404", f"{_APP}:_not_found", answer(status=404)),
     Mutant("amp-seconds", ("AMP-008",), "server_upload_time is in seconds", f"{_ANSWERS}:accepted", arguments(lambda now_ms, *rest: (now_ms // 1000, *rest))),
@@ -168,31 +172,34 @@ MUTANTS = (
     Mutant("amp-language-tags", ("AMP-027",), "language tags are kept", f"{_CHECKS}:languages", instead(dict)),
     Mutant("amp-language-lost", ("AMP-028",), "unknown languages are dropped", f"{_CHECKS}:_adjust", _known_languages_only),
     Mutant("amp-revenue-wins", ("AMP-029",), "revenue wins over price times quantity", f"{_CHECKS}:_adjust", instead(lambda *_: None)),
-    Mutant("amp-no-address", ("AMP-030",), "$remote stands for nothing", f"{_STORING}:store", arguments(_no_address)),
-    Mutant("amp-no-session", ("AMP-031",), "an event without session has none in the export", f"{_ROWS}:exported", result(lambda line, *_: {**line, "session_id": None})),
-    Mutant("amp-twenty-mb", ("AMP-032",), "HTTP V2 takes 20 MB", SETTINGS, setting("amplitude.http_v2.max_body_bytes", 20_000_000)),
-    Mutant("amp-no-rate", ("AMP-033",), "no device or user has a rate", "simulator.amplitude.throttle:judge", _without("rates")),
-    Mutant("amp-no-starter", ("AMP-034",), "the project has no rate", f"{_INGEST}:_Usage.judge", _judged_by_ids_only),
-    Mutant("amp-nobody-silent", ("AMP-035",), "silenced devices are heard", f"{_INGEST}:_silenced", instead(lambda *_: [])),
-    Mutant("amp-takes-the-rest", ("AMP-036",), "bad events are left out, the others stored", f"{_INGEST}:check", _takes_the_rest),
-    Mutant("amp-any-updates", ("AMP-037",), "properties change as often as one likes", SETTINGS, setting("amplitude.property_updates_per_hour", 10**9)),
-    Mutant("amp-identify-counts", ("AMP-038",), "$identify is an event", f"{_STORING}:store", arguments(_as_events)),
-    Mutant("amp-shown-late", ("AMP-039",), "an event does not show what it brings", f"{_STORING}:_user_properties", result(_shown_late)),
-    Mutant("amp-plain-replaces", ("AMP-040",), "a plain object replaces all properties", f"{_STORING}:apply", _plain_replaces),
-    Mutant("amp-set-once", ("AMP-041",), "$setOnce sets again", f"{_PROPERTIES}:_one", _another("$setOnce", "$set")),
-    Mutant("amp-add", ("AMP-042",), "$add sets", f"{_PROPERTIES}:_one", _another("$add", "$set")),
-    Mutant("amp-prepend", ("AMP-043",), "$prepend appends", f"{_PROPERTIES}:_one", _another("$prepend", "$append")),
-    Mutant("amp-pre-insert", ("AMP-044",), "$preInsert puts in what is there", f"{_PROPERTIES}:_one", _another("$preInsert", "$prepend")),
-    Mutant("amp-remove", ("AMP-045",), "$remove takes one value out, once", f"{_PROPERTIES}:_one", _removes_one),
-    Mutant("amp-unset", ("AMP-046",), "$unset leaves a null", f"{_PROPERTIES}:_one", _unsets_to_null),
-    Mutant("amp-clear", ("AMP-047",), "$clearAll is a property", f"{_PROPERTIES}:ORDER", lambda original: original[1:]),
-    Mutant("amp-mixed", ("AMP-048",), "plain keys beside operations are set too", f"{_STORING}:apply", _plain_too),
-    Mutant("amp-arrays", ("AMP-049",), "an array may be given at any length", f"{_PROPERTIES}:MAX_INITIAL", instead(10**9)),
-    Mutant("amp-sync", ("AMP-050",), "properties are always in sync", f"{_STORING}:_user_properties", arguments(_always_in_sync)),
-    Mutant("amp-batch-size", ("AMP-051",), "a batch has 1 MB", SETTINGS, setting("amplitude.batch.max_body_bytes", 1_000_000)),
-    Mutant("amp-batch-indexes", ("AMP-052",), "a batch names the first offending event", SETTINGS, setting("amplitude.batch.index_lists", "first")),
-    Mutant("amp-batch-second", ("AMP-053",), "the batch rate is counted over a second", SETTINGS, setting("amplitude.window_s.batch", 1)),
-    Mutant("amp-batch-quota", ("AMP-054",), "there is no daily quota", "simulator.amplitude.throttle:judge", _without("quotas")),
-    Mutant("amp-batch-library", ("AMP-055",), "batches look like HTTP V2 uploads", f"{_ROWS}:_LIBRARIES", instead({"/2/httpapi": "http/2.0", "/batch": "http/2.0"})),
-    Mutant("amp-batch-twice", ("AMP-056",), "insert ids mean nothing", f"{_STORING}:_fresh", _all_fresh),
+    Mutant("amp-never-paying", ("AMP-030",), "nobody is paying", f"{_ROWS}:exported", result(lambda line, *_: {**line, "paying": None})),
+    Mutant("amp-device-apart", ("AMP-033",), "each field of a device is kept by itself", "simulator.amplitude.people:_newest_with", _one_by_one),
+    Mutant("amp-no-address", ("AMP-031",), "$remote stands for nothing", f"{_STORING}:store", arguments(_no_address)),
+    Mutant("amp-no-session", ("AMP-032",), "an event without session has none in the export", f"{_ROWS}:exported", result(lambda line, *_: {**line, "session_id": None})),
+    Mutant("amp-twenty-mb", ("AMP-034",), "HTTP V2 takes 20 MB", SETTINGS, setting("amplitude.http_v2.max_body_bytes", 20_000_000)),
+    Mutant("amp-no-rate", ("AMP-035",), "no device or user has a rate", "simulator.amplitude.throttle:judge", _without("rates")),
+    Mutant("amp-no-starter", ("AMP-036",), "the project has no rate", f"{_INGEST}:_Usage.judge", _judged_by_ids_only),
+    Mutant("amp-nobody-silent", ("AMP-037",), "silenced devices are heard", f"{_INGEST}:_silenced", instead(lambda *_: [])),
+    Mutant("amp-takes-the-rest", ("AMP-038",), "bad events are left out, the others stored", f"{_INGEST}:check", _takes_the_rest),
+    Mutant("amp-any-updates", ("AMP-039",), "properties change as often as one likes", SETTINGS, setting("amplitude.property_updates_per_hour", 10**9)),
+    Mutant("amp-identify-counts", ("AMP-040",), "$identify is an event", f"{_STORING}:store", arguments(_as_events)),
+    Mutant("amp-shown-late", ("AMP-041",), "an event does not show what it brings", f"{_STORING}:_user_properties", result(_shown_late)),
+    Mutant("amp-plain-replaces", ("AMP-042",), "a plain object replaces all properties", f"{_STORING}:apply", _plain_replaces),
+    Mutant("amp-set-once", ("AMP-043",), "$setOnce sets again", f"{_PROPERTIES}:_one", _another("$setOnce", "$set")),
+    Mutant("amp-add", ("AMP-044",), "$add sets", f"{_PROPERTIES}:_one", _another("$add", "$set")),
+    Mutant("amp-prepend", ("AMP-045",), "$prepend appends", f"{_PROPERTIES}:_one", _another("$prepend", "$append")),
+    Mutant("amp-pre-insert", ("AMP-046",), "$preInsert puts in what is there", f"{_PROPERTIES}:_one", _another("$preInsert", "$prepend")),
+    Mutant("amp-remove", ("AMP-047",), "$remove takes one value out, once", f"{_PROPERTIES}:_one", _removes_one),
+    Mutant("amp-unset", ("AMP-048",), "$unset leaves a null", f"{_PROPERTIES}:_one", _unsets_to_null),
+    Mutant("amp-clear", ("AMP-049",), "$clearAll is a property", f"{_PROPERTIES}:ORDER", lambda original: original[1:]),
+    Mutant("amp-mixed", ("AMP-050",), "plain keys beside operations are set too", f"{_STORING}:apply", _plain_too),
+    Mutant("amp-arrays", ("AMP-051",), "an array may be given at any length", f"{_PROPERTIES}:MAX_INITIAL", instead(10**9)),
+    Mutant("amp-sync", ("AMP-052",), "properties are always in sync", f"{_STORING}:_user_properties", arguments(_always_in_sync)),
+    Mutant("amp-kept-for-ever", ("AMP-053",), "properties are kept for ever", "simulator.amplitude.retention:KEPT_MS", instead(10**12)),
+    Mutant("amp-batch-size", ("AMP-054",), "a batch has 1 MB", SETTINGS, setting("amplitude.batch.max_body_bytes", 1_000_000)),
+    Mutant("amp-batch-indexes", ("AMP-055",), "a batch names the first offending event", SETTINGS, setting("amplitude.batch.index_lists", "first")),
+    Mutant("amp-batch-second", ("AMP-056",), "the batch rate is counted over a second", SETTINGS, setting("amplitude.window_s.batch", 1)),
+    Mutant("amp-batch-quota", ("AMP-057",), "there is no daily quota", "simulator.amplitude.throttle:judge", _without("quotas")),
+    Mutant("amp-batch-library", ("AMP-058",), "batches look like HTTP V2 uploads", f"{_ROWS}:_LIBRARIES", instead({"/2/httpapi": "http/2.0", "/batch": "http/2.0"})),
+    Mutant("amp-batch-twice", ("AMP-059",), "insert ids mean nothing", f"{_STORING}:_fresh", _all_fresh),
 )  # fmt: skip
