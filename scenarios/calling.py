@@ -23,10 +23,10 @@ _session.trust_env = False
 def call(base_url: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Make one request and answer ``{status, headers, text, body}``; redirects are not followed.
 
-    ``spec``: ``method``, ``path`` (or a whole URL), ``query`` (name → value or list of values), ``headers``, and at most one of
-    ``json``, ``form``, ``body`` (text) and ``base64`` (bytes); ``pad`` fills up with blanks to that many bytes,
-    ``gzip`` packs what came of it. Header names of the answer are lower case. ``body`` is the answer decoded: see
-    :func:`decoded`.
+    ``spec``: ``method``, ``path`` (or a whole URL), ``query`` (name → value or list of values), ``headers``, and at
+    most one of ``json``, ``form``, ``body`` (text) and ``base64`` (bytes); ``pad`` fills up with blanks to that many
+    bytes, ``gzip`` packs what came of it. Header names of the answer are lower case. ``body`` is the answer decoded:
+    see :func:`decoded`.
     """
     payload, kind = _payload(spec)
     payload = payload.ljust(spec.get("pad", 0))
