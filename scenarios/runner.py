@@ -321,7 +321,7 @@ def run(
 
 
 def weight(scenario: Scenario) -> int:
-    """A guess at a scenario's cost: hours of tank time and numbers of events."""
+    """A guess at a scenario's cost: minutes of tank time, numbers of events and of requests."""
     from scenarios.instants import duration_ms
 
     total = 0
@@ -329,4 +329,5 @@ def weight(scenario: Scenario) -> int:
         span = step.get("advance")
         total += duration_ms(span) // 60_000 if isinstance(span, str | int) else 0
         total += step.get("generate", {}).get("events", 0) + step.get("emit", {}).get("repeat", 0)
+        total += step.get("amplitude", {}).get("times", 0)
     return total

@@ -66,6 +66,7 @@ class World:
         expected = dict(value.get("expect", {}))
         outer = {name: expected.pop(name) for name in ("rule", "because") if name in expected}
         saved = {name: pointed(self.answers[-1], pointer) for name, pointer in value.get("save", {}).items()}
+        # What cannot be saved is a failure like any other: the scenario is told no further.
         missing = sorted(name for name, found in saved.items() if nowhere(found))
         self.known.update({name: None if nowhere(found) else found for name, found in saved.items()})
         if missing:

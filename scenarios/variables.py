@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-NOTHING: Mapping[str, Any] = {}
 _ABSENT = object()
 
 
@@ -14,11 +13,11 @@ class Unknown(ValueError):
     """A variable that no step has saved."""
 
 
-def filled(value: Any, now_s: int, number: int | None = None, known: Mapping[str, Any] = NOTHING) -> Any:
+def filled(value: Any, now_s: int, number: int | None = None, known: Mapping[str, Any] | None = None) -> Any:
     """``value`` with everything written out.
 
     ``$now`` is the time in seconds, with an offset (``$now-60``); ``$text:x:9`` is a long text; ``{n}`` is
-    ``number``; ``${name}`` is a variable in ``known``, which keeps its type when it stands alone;
+    ``number``; ``${name}`` is a variable in ``known`` (None leaves it as it is), and keeps its type when alone;
     ``{"$copies": 9, "of": value}`` is a list of copies with their numbers. Raises Unknown.
     """
     if isinstance(value, dict) and "$copies" in value:
@@ -37,6 +36,8 @@ def filled(value: Any, now_s: int, number: int | None = None, known: Mapping[str
         return long.group(1) * int(long.group(2))
     if number is not None:
         value = value.replace("{n}", str(number))
+    if known is None:
+        return value
     alone = re.fullmatch(r"\$\{(\w+)\}", value)
     if alone:
         return _known(alone.group(1), known)

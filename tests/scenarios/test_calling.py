@@ -84,6 +84,7 @@ def test_texts_that_stand_for_something_else() -> None:
     assert filled({"${name}": ["${line}", "$now-5"]}, 100, None, known) == {"a": [{"x": 1}, 95]}
     assert filled({"$copies": 2, "of": {"id": "user-{n}"}}, 0) == [{"id": "user-0"}, {"id": "user-1"}]
     assert filled("$text:x:3", 0) == "xxx"
+    assert filled("Hello {{${first_name}}}", 0) == "Hello {{${first_name}}}"  # Liquid, where nothing is known
     with pytest.raises(Unknown, match="nobody"):
         filled("${nobody}", 0, None, known)
 
