@@ -1,7 +1,8 @@
 """Mutants: the reference connector, or the simulator, with exactly one rule broken.
 
-A mutant replaces one function of ``connector`` (in a connector's own process) or of ``simulator`` (in the lab that
-plays it). Each proves that the scenarios of its rules can fail.
+A mutant replaces one function or table of ``connector`` (in a connector's own process) or of ``simulator`` (in the
+worker process that plays it, where a lab is then made of the broken parts). Each proves that the scenarios of its
+rules can fail.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ class Mutant:
 @cache
 def mutants() -> Mapping[str, Mutant]:
     """All mutants by id."""
-    from scenarios.mutations import connector, simulator
+    from scenarios.mutations import amplitude_people, amplitude_reading, amplitude_uploads, connector, simulator
 
-    return {each.id: each for each in (*connector.MUTANTS, *simulator.MUTANTS)}
+    files = (connector, simulator, amplitude_uploads, amplitude_people, amplitude_reading)
+    return {each.id: each for file in files for each in file.MUTANTS}
 
 
 def find(mutant_id: str) -> Mutant:

@@ -95,6 +95,7 @@ def _check_rules(spec: Mapping[str, Any], where: str) -> None:
     expectations = list(spec.get("then", []))
     for step in [*spec.get("given", []), *spec.get("when", [])]:
         expectations += step.get("expect", [])
+        expectations += [each["expect"] for each in step.values() if isinstance(each, dict) and "expect" in each]
     for expectation in expectations:
         named.update(_named(expectation))
     for rule in sorted(named):

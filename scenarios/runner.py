@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -23,7 +24,7 @@ from scenarios import mutants
 from scenarios.connectors import Command, Connector, NeverReady, Reference, Running, free_port, implemented
 from scenarios.control import Control, ControlError
 from scenarios.packs import Scenario
-from scenarios.steps import World
+from scenarios.steps import CannotGoOn, World
 from scenarios.timeline import timeline
 from scenarios.waiting import mark, seconds_since
 from scenarios.zygote import Zygote
@@ -81,10 +82,9 @@ class Worker:
         """Run one scenario; what goes wrong outside of it is told as a failure, never raised."""
         began = mark()
         folder = Path(tempfile.mkdtemp(prefix=f"{scenario.id}-", dir=self.folder))
-        mutant = mutants.find(plan.mutant) if plan.mutant else None
-        restore = mutants.apply(mutant.id) if mutant is not None and mutant.side == "simulator" else None
         try:
-            result = self._play(scenario, plan, folder)
+            with self._lab(plan.mutant) as lab:
+                result = self._play(scenario, plan, folder, lab)
         except NeverReady as error:
             result = _broken(scenario, str(error) + _tail(folder))
             result.never_ready = True
@@ -93,13 +93,31 @@ class Worker:
         except Exception:
             result = _unplayed(scenario, "a defect of wavetank: " + traceback.format_exc(limit=6))
         finally:
-            if restore is not None:
-                restore()
             shutil.rmtree(folder, ignore_errors=True)
         result.seconds = round(seconds_since(began), 3)
         return result
 
-    def _play(self, scenario: Scenario, plan: Plan, folder: Path) -> Result:
+    @contextlib.contextmanager
+    def _lab(self, mutant_id: str | None) -> Iterator[Lab]:
+        """The lab of this worker; for a mutant of the simulator one that is made of the broken parts.
+
+        Route tables are built with a lab, so a broken view or table has its effect too, and nothing of the mutant
+        outlives it.
+        """
+        if mutant_id is None or mutants.find(mutant_id).side != "simulator":
+            yield self.lab
+            return
+        mend = mutants.apply(mutant_id)
+        try:
+            broken = Lab(0)
+            try:
+                yield broken
+            finally:
+                broken.close()
+        finally:
+            mend()
+
+    def _play(self, scenario: Scenario, plan: Plan, folder: Path, lab: Lab) -> Result:
         spec = {"seed": tank_seed(plan.seed, scenario.id), **scenario.spec.get("tank", {})}
         external = plan.connector.startswith(("http://", "https://"))
         # Expectations look into whole bodies; and nobody has to settle where no connector takes part.
@@ -107,8 +125,8 @@ class Worker:
         spec["settings"] = {"journal.max_body_bytes": 32_000_000, **quick, **spec.get("settings", {})}
         if external:
             spec["id"] = "check"
-        ready = self.lab.create_tank(spec)
-        control = Control(self.lab.control_url, ready["tank"]["id"])
+        ready = lab.create_tank(spec)
+        control = Control(lab.control_url, ready["tank"]["id"])
         connector: Connector | None = None
         try:
             environ: dict[str, str] = {}
@@ -123,14 +141,12 @@ class Worker:
                     feed = {"url": f"{connector.url}{plan.feed_path}", **scenario.spec.get("feed", {})}
                     control.call("PUT", "/feeds/currents", feed)
             world = World(control, ready, connector, environ, scenario.rules)
-            for step in scenario.steps:
-                world.play(step)
-            world.judge(scenario.spec["then"])
+            _told(world, scenario)
             points = timeline(world.view()) if plan.pictures and scenario.spec.get("timeline", True) else []
         finally:
             if connector is not None:
                 connector.stop("kill")
-            self.lab.desk.delete(ready["tank"]["id"])
+            lab.desk.delete(ready["tank"]["id"])
         failures = [each.shown() for each in world.verdict.failures]
         broken = {rule for each in world.verdict.failures for rule in each.rules}
         judged = {rule: "broken" if rule in broken else "kept" for rule in sorted(world.verdict.judged)}
@@ -160,6 +176,13 @@ def _possible(scenario: Scenario, connector: Connector) -> bool:
         or "integration" in scenario.spec
         or "region" in scenario.spec.get("tank", {})
     )
+
+
+def _told(world: World, scenario: Scenario) -> None:
+    with contextlib.suppress(CannotGoOn):
+        for step in scenario.steps:
+            world.play(step)
+        world.judge(scenario.spec["then"])
 
 
 def _unplayed(scenario: Scenario, text: str) -> Result:
@@ -298,7 +321,7 @@ def run(
 
 
 def weight(scenario: Scenario) -> int:
-    """A guess at a scenario's cost: hours of tank time and numbers of events."""
+    """A guess at a scenario's cost: minutes of tank time, numbers of events and of requests."""
     from scenarios.instants import duration_ms
 
     total = 0
@@ -306,4 +329,5 @@ def weight(scenario: Scenario) -> int:
         span = step.get("advance")
         total += duration_ms(span) // 60_000 if isinstance(span, str | int) else 0
         total += step.get("generate", {}).get("events", 0) + step.get("emit", {}).get("repeat", 0)
+        total += step.get("amplitude", {}).get("times", 0)
     return total

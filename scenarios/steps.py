@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-import requests
 
+from scenarios import calling
 from scenarios.connectors import Connector, healthy
 from scenarios.control import Control, View
 from scenarios.expectations import Verdict, judge
+from scenarios.variables import filled, nowhere, pointed
+
+
+class CannotGoOn(RuntimeError):
+    """An answer lacks what later steps need; a failure says so already."""
 
 
 class World:
@@ -34,6 +37,8 @@ class World:
         self.verdict = Verdict()
         self.answers: list[dict[str, Any]] = []
         self.faults: dict[str, int] = {}
+        side = ready["amplitude"]
+        self.known: dict[str, Any] = {name: side[name] for name in ("api_key", "secret_key", "url", "other_region_url")}
         self.start_ms = self.now_ms()
 
     def now_ms(self) -> int:
@@ -53,26 +58,23 @@ class World:
     def judge(self, expectations: list[Mapping[str, Any]]) -> None:
         """Judge expectations against one and the same view."""
         view = self.view()
-        for each in filled(expectations, self.start_ms // 1000):
+        for each in filled(expectations, self.start_ms // 1000, None, self.known):
             judge(each, self.rules, view, self.verdict)
 
-
-def filled(value: Any, now_s: int, number: int | None = None) -> Any:
-    """``value`` with ``$now`` (seconds, with an offset) and ``{n}`` written out."""
-    if isinstance(value, dict):
-        return {filled(k, now_s, number): filled(v, now_s, number) for k, v in value.items()}
-    if isinstance(value, list):
-        return [filled(each, now_s, number) for each in value]
-    if isinstance(value, str):
-        match = re.fullmatch(r"\$now([+-]\d+)?", value)
-        if match:
-            return now_s + int(match.group(1) or 0)
-        long = re.fullmatch(r"\$text:(.):(\d+)", value)
-        if long:
-            return long.group(1) * int(long.group(2))
-        if number is not None:
-            return value.replace("{n}", str(number))
-    return value
+    def answered(self, value: Mapping[str, Any]) -> None:
+        """Save what a step wants of the last answer, and judge the answers as it expects. Raises CannotGoOn."""
+        expected = dict(value.get("expect", {}))
+        outer = {name: expected.pop(name) for name in ("rule", "because") if name in expected}
+        saved = {name: pointed(self.answers[-1], pointer) for name, pointer in value.get("save", {}).items()}
+        # What cannot be saved is a failure like any other: the scenario is told no further.
+        missing = sorted(name for name, found in saved.items() if nowhere(found))
+        self.known.update({name: None if nowhere(found) else found for name, found in saved.items()})
+        if missing:
+            expected["at"] = {**expected.get("at", {}), **{value["save"][name]: {"$matches": ".*"} for name in missing}}
+        if expected:
+            self.judge([{"answers": expected, **outer}])
+        if missing:
+            raise CannotGoOn(f"the answer has no {missing[0]}")
 
 
 def emit(world: World, value: Mapping[str, Any]) -> None:
@@ -177,32 +179,54 @@ def silence(world: World, value: list[str]) -> None:
 
 
 def amplitude(world: World, value: Mapping[str, Any]) -> None:
-    """Send straight to the simulated Amplitude."""
+    """Call an API of the simulated Amplitude, ``times`` times with a ``pause`` of tank time between."""
     side = world.ready["amplitude"]
     base = side["other_region_url"] if value.get("region") == "other" else side["url"]
+    key = {"right": side["api_key"], "wrong": "0" * 32}.get(value.get("key", "right"))
+    world.answers = []
     now_s = world.now_ms() // 1000
-    if "body" in value:
-        content = value["body"]
-    else:
-        events = value.get("events", [])
-        if "event" in value:
-            events = [filled(value["event"], now_s, n) for n in range(value.get("repeat", 1))]
-        content = {"events": filled(events, now_s)}
-        key = value.get("key", "right")
-        if key != "none":
-            content = {"api_key": side["api_key"] if key == "right" else "0" * 32, **content}
-        if "options" in value:
-            content["options"] = value["options"]
-    payload = content.encode() if isinstance(content, str) else orjson.dumps(content)
-    payload += b" " * max(0, value.get("pad", 0) - len(payload))
-    headers = {"Content-Type": "application/json", **value.get("headers", {})}
-    if value.get("gzip"):
-        payload = gzip.compress(payload)
-        headers["Content-Encoding"] = "gzip"
-    method = value.get("method", "POST")
-    path = value.get("path", "/2/httpapi")
-    answer = requests.request(method, f"{base}{path}", data=payload, headers=headers, timeout=60)
-    world.answers = [{"status": answer.status_code, "body": _decoded(answer.text)}]
+    for number in range(value.get("times", 1)):
+        if number and "pause" in value:
+            advance(world, value["pause"])
+            now_s = world.now_ms() // 1000
+        repeated = number if "times" in value else None
+        spec = _proven(filled(_request(value), now_s, repeated, world.known), value, key, side["secret_key"])
+        world.answers.append(calling.call(base, spec))
+    world.answered(value)
+
+
+_REQUEST = ("method", "path", "query", "headers", "json", "form", "body", "base64", "pad", "gzip", "auth")
+
+
+def _request(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The request of the step: an upload of ``events`` (or of copies of ``event``), or what it says itself."""
+    own = {name: value[name] for name in _REQUEST if name in value}
+    if "events" not in value and "event" not in value:
+        content = own.keys() & {"json", "form", "body", "base64"}
+        return {"path": "/2/httpapi", "method": "POST" if content else "GET", **own}
+    events = value.get("events", {"$copies": value.get("repeat", 1), "of": value.get("event")})
+    upload = {"events": events, **({"options": value["options"]} if "options" in value else {})}
+    return {"path": "/2/httpapi", "method": "POST", "auth": "json", **own, "json": upload}
+
+
+def _proven(spec: dict[str, Any], value: Mapping[str, Any], key: str | None, secret: str) -> dict[str, Any]:
+    """The request with its caller's proof where ``auth`` says; ``key`` None gives none."""
+    how = spec.get("auth")
+    if key is None or how is None:
+        return spec
+    if how in ("json", "form", "query"):
+        return {**spec, how: {"api_key": key, **spec.get(how, {})}}
+    right = value.get("key", "right") == "right"
+    header = calling.basic(key, secret) if how == "basic" else f"Api-Key {secret if right else key}"
+    return {**spec, "headers": {"Authorization": header, **spec.get("headers", {})}}
+
+
+def control(world: World, value: Mapping[str, Any]) -> None:
+    """Any request of the tank's control API, for what no other step says."""
+    given = filled(dict(value), world.now_ms() // 1000, None, world.known)
+    body = world.control.call(given.get("method", "PUT"), given["path"], given.get("body"))
+    world.answers = [{"status": 200, "headers": {}, "text": "", "body": body}]
+    world.answered(value)
 
 
 def expect(world: World, value: list[Mapping[str, Any]]) -> None:
@@ -227,5 +251,6 @@ STEPS: Mapping[str, Callable[[World, Any], None]] = {
     "usage": usage,
     "silence": silence,
     "amplitude": amplitude,
+    "control": control,
     "expect": expect,
 }

@@ -50,7 +50,7 @@ class View:
     users = [{"user_id": "u", "devices": ["d"]}]
     merges = [{"amplitude_id": 1}]
     feed = {"status": "running", "counters": {"taken": 2}, "queues": {"t": {"pending": 3}}}
-    answers = [{"status": 401, "body": {"error": "no"}}]
+    answers = [{"status": 401, "headers": {"x-a": "b"}, "text": "no", "body": {"error": "no", "list": [1, 2]}}]
     healthy = True
 
 
@@ -82,6 +82,12 @@ class View:
         ("arrival", {"after": "1m"}, {"after": "2m"}),
         ("answers", {"status": [400, 401]}, {"status": "2xx"}),
         ("answers", {"body": {"error": "no"}}, {"body": {"error": "yes"}}),
+        ("answers", {"text": "no"}, {"text": {"$matches": "n"}}),
+        ("answers", {"headers": {"X-A": "b", "X-B": None}}, {"headers": {"X-A": None}}),
+        ("answers", {"at": {"/list/1": 2, "/error": {"$not": "yes"}}}, {"at": {"/list/1": {"$not": 2}}}),
+        ("answers", {"at": {"/list": [1, 2]}}, {"at": {"/list/2": None}}),
+        ("answers", {"absent": ["/list/2", "/none"]}, {"absent": ["/list/0"]}),
+        ("answers", {"count": {"": 2, "/list": {"at_least": 1}}}, {"count": {"/error": 2}}),
         ("feed", {"status": "running", "queued": 3}, {"queued": 0}),
         ("feed", {"counters": {"taken": 2}}, {"counters": {"taken": 3}}),
         ("users", {"where": {"user_id": "u"}, "equal": {"devices": ["d"]}}, {"where": {"user_id": "v"}, "equal": {}}),
