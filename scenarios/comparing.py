@@ -28,10 +28,13 @@ def same(expected: Any, received: Any) -> bool:
 def holds(expected: Any, received: Any) -> bool:
     """Whether ``received`` has everything that ``expected`` names; mappings are compared member by member.
 
-    ``{"$matches": regex}`` fits any text that the whole expression matches, ``{"$not": value}`` anything else than it.
+    ``{"$matches": regex}`` fits any text that the whole expression matches, ``{"$not": value}`` anything else than it,
+    ``{"$at_least": n}`` any number from n on.
     """
     if isinstance(expected, Mapping) and set(expected) == {"$not"}:
         return not holds(expected["$not"], received)
+    if isinstance(expected, Mapping) and set(expected) == {"$at_least"}:
+        return isinstance(received, int | float) and received >= expected["$at_least"]
     if isinstance(expected, Mapping) and set(expected) == {"$matches"}:
         return isinstance(received, str) and re.fullmatch(expected["$matches"], received) is not None
     if isinstance(expected, Mapping) and isinstance(received, Mapping):
@@ -55,7 +58,7 @@ def missing(value: Any) -> bool:
 
 def narrowed(expected: Any, received: Any) -> Any:
     """Of ``received``, what ``expected`` speaks of, so that a difference is easy to see."""
-    if isinstance(expected, Mapping) and isinstance(received, Mapping) and not expected.keys() & {"$matches", "$not"}:
+    if isinstance(expected, Mapping) and isinstance(received, Mapping) and not expected.keys() & {"$matches", "$not", "$at_least"}:
         return {k: narrowed(expected[k], received[k]) for k in expected if k in received}
     return received
 

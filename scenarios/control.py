@@ -86,6 +86,29 @@ class View:
         return self._control.pages("/amplitude/users", "users")
 
     @cached_property
+    def braze_users(self) -> list[dict[str, Any]]:
+        """Profiles, each with ``event_counts``: how often each custom event was done."""
+        found: list[dict[str, Any]] = self._control.call("GET", "/braze/users", limit=100000)["users"]
+        return [
+            {**each, "event_counts": {event["name"]: event["count"] for event in each["custom_events"]}} for each in found
+        ]
+
+    @cached_property
+    def braze_cohorts(self) -> dict[str, dict[str, Any]]:
+        """Imported cohorts by id, each with the external ids of its ``members``."""
+        found = {}
+        for each in self._control.call("GET", "/braze/cohorts")["cohorts"]:
+            path = f"/braze/cohorts/{each['partner']}/{each['cohort_id']}"
+            members = self._control.call("GET", path, limit=100000)["members"]
+            found[each["cohort_id"]] = {**each, "members": [member["external_id"] for member in members]}
+        return found
+
+    @cached_property
+    def data_points(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._control.call("GET", "/braze/data-points")
+        return found
+
+    @cached_property
     def merges(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._control.call("GET", "/amplitude/merges")["merges"]
         return found

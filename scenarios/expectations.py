@@ -279,6 +279,72 @@ def users(spec: Mapping[str, Any], view: View) -> list[Failure]:
     return failures
 
 
+def braze_users(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    """Profiles that Braze holds."""
+    return _records("profiles in Braze", spec, view.braze_users)
+
+
+def braze_objects(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    """Objects that were sent to Braze's /users/track, in order, whatever request they travelled in."""
+    found = []
+    for entry in view.journal:
+        if entry["platform"] == "braze" and entry["path"] == "/users/track":
+            body = _body(entry)
+            objects = body.get(spec["array"], []) if isinstance(body, Mapping) else []
+            found += [each for each in objects if isinstance(each, dict)]
+    return _records(f"{spec['array']} sent to Braze", spec, found)
+
+
+def _records(what: str, spec: Mapping[str, Any], every: list[dict[str, Any]]) -> list[Failure]:
+    """``where`` picks, ``count`` counts, ``equal`` and ``absent`` hold for each of those picked."""
+    found = _matching(spec.get("where", {}), every)
+    named = ", ".join(f"{k}={v}" for k, v in spec.get("where", {}).items()) or "any"
+    wanted = spec.get("count", {"at_least": 1})
+    failures = []
+    if not fits(wanted, len(found)):
+        failures.append(Failure(f"number of {what} ({named})", wanted, {"count": len(found), "there are": every[:3]}))
+    for each in found:
+        if "equal" in spec and not holds(spec["equal"], each):
+            failures.append(Failure(f"{what} ({named})", spec["equal"], narrowed(spec["equal"], each)))
+        failures += [
+            Failure(f"{what} ({named}): {path} has no place there", None, find(each, path))
+            for path in spec.get("absent", ())
+            if not missing(find(each, path))
+        ]
+    return failures[:5]
+
+
+def braze_cohort(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    """An imported cohort as Braze shows it."""
+    found = view.braze_cohorts.get(spec["cohort_id"])
+    if found is None:
+        if spec.get("exists", True):
+            return [Failure(f"cohort {spec['cohort_id']} in Braze", "it is there", list(view.braze_cohorts))]
+        return []
+    failures = []
+    if not spec.get("exists", True):
+        failures.append(Failure(f"cohort {spec['cohort_id']} in Braze", "it is not there", found))
+    if "title" in spec and found["title"] != spec["title"]:
+        failures.append(Failure("title of the cohort in Braze", spec["title"], found["title"]))
+    if "size" in spec and not fits(spec["size"], found["size"]):
+        failures.append(Failure("members of the cohort in Braze", spec["size"], found["size"]))
+    if "members" in spec and sorted(spec["members"]) != sorted(map(str, found["members"])):
+        failures.append(
+            Failure("members of the cohort in Braze", sorted(spec["members"]), sorted(map(str, found["members"])))
+        )
+    return failures
+
+
+def data_points(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    """What Braze has counted, in all (``total``) and by source."""
+    found = {"total": view.data_points["total"], **view.data_points["by_source"]}
+    return [
+        Failure(f"data points in Braze: {name}", wanted, found)
+        for name, wanted in spec.items()
+        if not fits(wanted, found.get(name, 0))
+    ]
+
+
 def merges(spec: Mapping[str, Any], view: View) -> list[Failure]:
     if fits(spec["count"], len(view.merges)):
         return []
@@ -341,6 +407,10 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any], View], list[Failure]]] = {
     "feed": feed,
     "users": users,
     "merges": merges,
+    "braze_users": braze_users,
+    "braze_objects": braze_objects,
+    "braze_cohort": braze_cohort,
+    "data_points": data_points,
     "connector": connector,
     "rate": rate,
     "pause": pause,

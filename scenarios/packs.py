@@ -93,7 +93,7 @@ def load(folder: Path = FOLDER) -> list[Scenario]:
 def _check_rules(spec: Mapping[str, Any], where: str) -> None:
     named = set(spec["rules"])
     expectations = list(spec.get("then", []))
-    for step in [*spec.get("given", []), *spec.get("when", [])]:
+    for step in [*spec.get("prepare", []), *spec.get("given", []), *spec.get("when", [])]:
         expectations += step.get("expect", [])
         expectations += [each["expect"] for each in step.values() if isinstance(each, dict) and "expect" in each]
     for expectation in expectations:

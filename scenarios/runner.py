@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +130,9 @@ class Worker:
         connector: Connector | None = None
         try:
             environ: dict[str, str] = {}
+            world = World(control, ready, None, environ, scenario.rules)
+            if not _played(world, scenario.spec.get("prepare", [])):
+                return _finished(scenario, world, [])
             if scenario.connector:
                 environ = environment(scenario, ready, folder)
                 connector = self._connector(plan, folder)
@@ -140,17 +143,19 @@ class Worker:
                 if scenario.spec.get("feed") != "none":
                     feed = {"url": f"{connector.url}{plan.feed_path}", **scenario.spec.get("feed", {})}
                     control.call("PUT", "/feeds/currents", feed)
-            world = World(control, ready, connector, environ, scenario.rules)
-            _told(world, scenario)
+                if "event_stream" in scenario.flows:
+                    for kind in ("events", "users"):
+                        url = f"{connector.url}/feeds/amplitude/{kind}"
+                        control.call("PUT", f"/feeds/amplitude/{kind}", {"url": url})
+                world.connect(connector, environ)
+            if _played(world, scenario.steps):
+                world.judge(scenario.spec["then"])
             points = timeline(world.view()) if plan.pictures and scenario.spec.get("timeline", True) else []
         finally:
             if connector is not None:
                 connector.stop("kill")
             lab.desk.delete(ready["tank"]["id"])
-        failures = [each.shown() for each in world.verdict.failures]
-        broken = {rule for each in world.verdict.failures for rule in each.rules}
-        judged = {rule: "broken" if rule in broken else "kept" for rule in sorted(world.verdict.judged)}
-        return Result(scenario.id, "broken" if failures else "kept", 0.0, failures, judged, points)
+        return _finished(scenario, world, points)
 
     def _connector(self, plan: Plan, folder: Path) -> Connector:
         if plan.connector == "reference":
@@ -178,11 +183,22 @@ def _possible(scenario: Scenario, connector: Connector) -> bool:
     )
 
 
-def _told(world: World, scenario: Scenario) -> None:
-    with contextlib.suppress(CannotGoOn):
-        for step in scenario.steps:
+def _played(world: World, steps: Iterable[Mapping[str, Any]]) -> bool:
+    """Play steps in order; False when one of them leaves the next without what it needs."""
+    try:
+        for step in steps:
             world.play(step)
-        world.judge(scenario.spec["then"])
+    except CannotGoOn:
+        return False
+    return True
+
+
+def _finished(scenario: Scenario, world: World, points: list[dict[str, Any]]) -> Result:
+    """What a scenario that was played says of its rules."""
+    failures = [each.shown() for each in world.verdict.failures]
+    broken = {rule for each in world.verdict.failures for rule in each.rules}
+    judged = {rule: "broken" if rule in broken else "kept" for rule in sorted(world.verdict.judged)}
+    return Result(scenario.id, "broken" if failures else "kept", 0.0, failures, judged, points)
 
 
 def _unplayed(scenario: Scenario, text: str) -> Result:

@@ -38,8 +38,14 @@ class World:
         self.answers: list[dict[str, Any]] = []
         self.faults: dict[str, int] = {}
         side = ready["amplitude"]
-        self.known: dict[str, Any] = {name: side[name] for name in ("api_key", "secret_key", "url", "other_region_url")}
+        names = ("api_key", "secret_key", "url", "other_region_url", "active_cohort_id")
+        self.known: dict[str, Any] = {name: side[name] for name in names}
         self.start_ms = self.now_ms()
+
+    def connect(self, connector: Connector, environ: dict[str, str]) -> None:
+        """Take the connector in that has been started; ``${connector_url}`` is where it listens."""
+        self.connector, self.environ = connector, environ
+        self.known["connector_url"] = connector.url
 
     def now_ms(self) -> int:
         """Tank time."""
@@ -221,6 +227,22 @@ def _proven(spec: dict[str, Any], value: Mapping[str, Any], key: str | None, sec
     return {**spec, "headers": {"Authorization": header, **spec.get("headers", {})}}
 
 
+def braze(world: World, value: Mapping[str, Any]) -> None:
+    """Call Braze's REST API with the workspace's key, ``times`` times."""
+    side = world.ready["braze"]
+    key = {"right": side["rest_api_key"], "wrong": "0" * 36}.get(value.get("key", "right"))
+    proof = {} if key is None else {"Authorization": f"Bearer {key}"}
+    names = ("method", "path", "query", "headers", "json", "body")
+    world.answers = []
+    for number in range(value.get("times", 1)):
+        given = {name: value[name] for name in names if name in value}
+        spec = filled(given, world.now_ms() // 1000, number, world.known)
+        method = "POST" if "json" in spec or "body" in spec else "GET"
+        headers = {**proof, **spec.get("headers", {})}
+        world.answers.append(calling.call(side["url"], {"method": method, **spec, "headers": headers}))
+    world.answered(value)
+
+
 def control(world: World, value: Mapping[str, Any]) -> None:
     """Any request of the tank's control API, for what no other step says."""
     given = filled(dict(value), world.now_ms() // 1000, None, world.known)
@@ -251,6 +273,7 @@ STEPS: Mapping[str, Callable[[World, Any], None]] = {
     "usage": usage,
     "silence": silence,
     "amplitude": amplitude,
+    "braze": braze,
     "control": control,
     "expect": expect,
 }

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, literal_column, select
 
 from simulator.amplitude import cohort_tables, cohorts, computations, tables
 from simulator.amplitude.cohorts import SOURCE, refused
@@ -51,9 +51,8 @@ def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
     """Every user property that a member has."""
     each = func.json_each(tables.properties.c.properties).table_valued("key", "value")
     member = cohort_tables.members.c
-    query = select(each.c.key).where(
-        member.cohort_id == cohort_id, tables.properties.c.amplitude_id == member.amplitude_id
-    )
+    held = cohort_tables.members.join(tables.properties, tables.properties.c.amplitude_id == member.amplitude_id)
+    query = select(each.c.key).select_from(held.join(each, literal_column("1") == 1)).where(member.cohort_id == cohort_id)
     return sorted(conn.execute(query.distinct()).scalars())
 
 
