@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -185,19 +186,22 @@ def silence(world: World, value: list[str]) -> None:
 
 
 def amplitude(world: World, value: Mapping[str, Any]) -> None:
-    """Call an API of the simulated Amplitude, ``times`` times with a ``pause`` of tank time between."""
+    """Call an API of the simulated Amplitude, ``times`` times with a ``pause`` of tank time between, or ``at_once``."""
     side = world.ready["amplitude"]
     base = side["other_region_url"] if value.get("region") == "other" else side["url"]
     key = {"right": side["api_key"], "wrong": "0" * 32}.get(value.get("key", "right"))
-    world.answers = []
-    now_s = world.now_ms() // 1000
-    for number in range(value.get("times", 1)):
+    numbers = range(value["times"]) if "times" in value else [None]
+    began_s = world.now_ms() // 1000
+
+    def send(number: int | None) -> dict[str, Any]:
         if number and "pause" in value:
             advance(world, value["pause"])
-            now_s = world.now_ms() // 1000
-        repeated = number if "times" in value else None
-        spec = _proven(filled(_request(value), now_s, repeated, world.known), value, key, side["secret_key"])
-        world.answers.append(calling.call(base, spec))
+        now_s = world.now_ms() // 1000 if "pause" in value else began_s
+        spec = filled(_request(value), now_s, number, world.known)
+        return calling.call(base, _proven(spec, value, key, side["secret_key"]))
+
+    with ThreadPoolExecutor(len(numbers) if value.get("at_once") else 1) as pool:
+        world.answers = list(pool.map(send, numbers))
     world.answered(value)
 
 
