@@ -166,7 +166,7 @@ MUTANTS = (
     Mutant("amp-event-object", ("AMP-013",), "other words for an event that is no object", f"{_CHECKS}:NOT_AN_OBJECT", instead("Invalid event")),
     Mutant("amp-every-index", ("AMP-014",), "HTTP V2 names every offending event", SETTINGS, setting("amplitude.http_v2.index_lists", "all")),
     Mutant("amp-device-missing", ("AMP-015",), "an event without any id lacks device_id alone", SETTINGS, setting("amplitude.missing_ids_named", "device_id")),
-    Mutant("amp-any-time", ("AMP-016",), "a time may be anything", f"{_CHECKS}:_fits", lambda original: lambda name, *rest: name == "time" or original(name, *rest)),
+    Mutant("amp-any-price", ("AMP-016",), "a price may be a text", f"{_CHECKS}:_fits", lambda original: lambda name, *rest: name == "price" or original(name, *rest)),
     Mutant("amp-1970", ("AMP-017",), "an event without time happened in 1970", f"{_INGEST}:check", result(_at_zero)),
     Mutant("amp-lmy47d", ("AMP-018",), "one placeholder passes", f"{_CHECKS}:INVALID_IDS", lambda original: original - {"lmy47d"}),
     Mutant("amp-ids-unnamed", ("AMP-019",), "placeholder ids are missing fields", f"{_CHECKS}:INVALID", instead("Invalid id")),
