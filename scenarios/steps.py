@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import orjson
-
 from scenarios import calling
 from scenarios.connectors import Connector, healthy
 from scenarios.control import Control, View
@@ -153,24 +151,22 @@ def post(world: World, value: Mapping[str, Any]) -> None:
     world.answers = []
     for _ in range(value.get("repeat", 1)):
         answer = world.control.call("POST", "/feeds/raw", {**body, "body": content})
-        world.answers.append({"status": answer["status"], "body": _decoded(answer["body"])})
+        world.answers.append(_answer(answer["status"], answer["body"] or ""))
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
+def _answer(status: int | None, text: str = "") -> dict[str, Any]:
+    """An answer of which only this is known, in the shape of :func:`scenarios.calling.call`."""
+    return {"status": status, "headers": {}, "text": text, "body": calling.decoded(text.encode(), "")}
 
 
 def check_credentials(world: World, _value: Any) -> None:
     answer = world.control.call("POST", "/feeds/currents/check")
-    world.answers = [{"status": answer["status"], "body": ""}]
+    world.answers = [_answer(answer["status"])]
 
 
 def send_test_events(world: World, _value: Any) -> None:
     answer = world.control.call("POST", "/feeds/currents/test")
-    world.answers = [{"status": each["status"], "body": ""} for each in answer["answers"]]
+    world.answers = [_answer(each["status"]) for each in answer["answers"]]
 
 
 def feed(world: World, value: Mapping[str, Any]) -> None:
@@ -251,7 +247,7 @@ def control(world: World, value: Mapping[str, Any]) -> None:
     """Any request of the tank's control API, for what no other step says."""
     given = filled(dict(value), world.now_ms() // 1000, None, world.known)
     body = world.control.call(given.get("method", "PUT"), given["path"], given.get("body"))
-    world.answers = [{"status": 200, "headers": {}, "text": "", "body": body}]
+    world.answers = [{**_answer(200), "body": body}]
     world.answered(value)
 
 
