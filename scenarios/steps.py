@@ -9,7 +9,8 @@ from typing import Any
 from scenarios import calling
 from scenarios.connectors import Connector, healthy
 from scenarios.control import Control, View
-from scenarios.expectations import Verdict, judge
+from scenarios.expectations import judge
+from scenarios.verdict import Verdict
 from scenarios.variables import filled, nowhere, pointed
 
 
