@@ -10,8 +10,8 @@ from scenarios import calling
 from scenarios.connectors import Connector, healthy
 from scenarios.control import Control, View
 from scenarios.expectations import judge
-from scenarios.verdict import Verdict
 from scenarios.variables import filled, nowhere, pointed
+from scenarios.verdict import Verdict
 
 
 class CannotGoOn(RuntimeError):
