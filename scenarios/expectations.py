@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from scenarios.comparing import diff, find, fits, holds, missing, narrowed, same
+from scenarios.answering import answers, status_fits
+from scenarios.comparing import find, fits, holds, missing, narrowed, same
 from scenarios.control import View
 from scenarios.instants import duration_ms, instant_ms
-from scenarios.variables import nowhere, pointed
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One thing that is not as expected."""
-
-    text: str
-    expected: Any = None
-    received: Any = None
-    rules: tuple[str, ...] = ()
-    because: str = ""
-
-    def shown(self) -> dict[str, Any]:
-        return {
-            "rules": list(self.rules),
-            "text": self.text,
-            "because": self.because,
-            "expected": self.expected,
-            "received": self.received,
-            "diff": diff(self.expected, self.received),
-        }
-
-
-@dataclass
-class Verdict:
-    """What the expectations say: failures, and which rules were judged."""
-
-    failures: list[Failure] = field(default_factory=list)
-    judged: set[str] = field(default_factory=set)
+from scenarios.verdict import Failure, Verdict
 
 
 def judge(expectation: Mapping[str, Any], default_rules: tuple[str, ...], view: View, verdict: Verdict) -> None:
@@ -122,14 +93,6 @@ def ledger(spec: Mapping[str, Any], view: View) -> list[Failure]:
     return failures
 
 
-def _status_fits(wanted: Any, status: int | None) -> bool:
-    if isinstance(wanted, list):
-        return any(_status_fits(each, status) for each in wanted)
-    if isinstance(wanted, str):
-        return status is not None and f"{status // 100}xx" == wanted
-    return bool(wanted == status)
-
-
 def _requests(spec: Mapping[str, Any], view: View) -> list[dict[str, Any]]:
     where = spec.get("where", {})
     platform = spec.get("platform", "amplitude")
@@ -140,7 +103,7 @@ def _requests(spec: Mapping[str, Any], view: View) -> list[dict[str, Any]]:
         for each in view.journal
         if each["platform"] == platform
         and ("path" not in where or each["path"] == where["path"])
-        and ("status" not in where or _status_fits(where["status"], each["status"]))
+        and ("status" not in where or status_fits(where["status"], each["status"]))
         and (since is None or each["tank_ms"] >= since)
         and (until is None or each["tank_ms"] <= until)
     ]
@@ -211,41 +174,6 @@ def arrival(spec: Mapping[str, Any], view: View) -> list[Failure]:
         early = {i: f"{d / 1000:g} s" for i, d in delays.items() if d < duration_ms(spec["after"])}
         if early:
             failures.append(Failure("events arrived early", {"after": spec["after"]}, dict(list(early.items())[:5])))
-    return failures
-
-
-def answers(spec: Mapping[str, Any], view: View) -> list[Failure]:
-    if not view.answers:
-        return [Failure("the scenario has sent no request of its own", spec, None)]
-    return [failure for each in view.answers for failure in _answer(spec, each)][:3]
-
-
-def _answer(spec: Mapping[str, Any], each: Mapping[str, Any]) -> list[Failure]:
-    body = each["body"]
-    failures = []
-    if "status" in spec and not _status_fits(spec["status"], each["status"]):
-        failures.append(Failure("status of the answer", spec["status"], {"status": each["status"], "body": body}))
-    if "body" in spec and not holds(spec["body"], body):
-        failures.append(Failure("body of the answer", spec["body"], body))
-    if "text" in spec and not holds(spec["text"], each["text"]):
-        failures.append(Failure("text of the answer", spec["text"], each["text"][:2000]))
-    for name, wanted in spec.get("headers", {}).items():
-        found = each["headers"].get(name.lower())
-        if not holds(wanted, found):
-            failures.append(Failure(f"header {name} of the answer", wanted, found))
-    for pointer, wanted in spec.get("at", {}).items():
-        found = pointed(body, pointer)
-        if nowhere(found) or not holds(wanted, found):
-            failures.append(Failure(f"{pointer} of the answer", wanted, body if nowhere(found) else found))
-    failures += [
-        Failure(f"{pointer} has no place in the answer", None, pointed(body, pointer))
-        for pointer in spec.get("absent", ())
-        if not nowhere(pointed(body, pointer))
-    ]
-    for pointer, wanted in spec.get("count", {}).items():
-        found = pointed(body, pointer)
-        if not isinstance(found, Mapping | list) or not fits(wanted, len(found)):
-            failures.append(Failure(f"members of {pointer} of the answer", wanted, body if nowhere(found) else found))
     return failures
 
 

@@ -154,6 +154,10 @@ class Worker:
         finally:
             if connector is not None:
                 connector.stop("kill")
+            else:
+                # The last answer may still be on its way out of the tank.
+                with contextlib.suppress(ControlError):
+                    control.call("POST", "/clock/settle", {})
             lab.desk.delete(ready["tank"]["id"])
         return _finished(scenario, world, points)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import orjson
 
 from scenarios import calling
 from scenarios.connectors import Connector, healthy
 from scenarios.control import Control, View
-from scenarios.expectations import Verdict, judge
+from scenarios.expectations import judge
 from scenarios.variables import filled, nowhere, pointed
+from scenarios.verdict import Verdict
 
 
 class CannotGoOn(RuntimeError):
@@ -152,24 +152,22 @@ def post(world: World, value: Mapping[str, Any]) -> None:
     world.answers = []
     for _ in range(value.get("repeat", 1)):
         answer = world.control.call("POST", "/feeds/raw", {**body, "body": content})
-        world.answers.append({"status": answer["status"], "body": _decoded(answer["body"])})
+        world.answers.append(_answer(answer["status"], answer["body"] or ""))
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
+def _answer(status: int | None, text: str = "") -> dict[str, Any]:
+    """An answer of which only this is known, in the shape of :func:`scenarios.calling.call`."""
+    return {"status": status, "headers": {}, "text": text, "body": calling.decoded(text.encode(), "")}
 
 
 def check_credentials(world: World, _value: Any) -> None:
     answer = world.control.call("POST", "/feeds/currents/check")
-    world.answers = [{"status": answer["status"], "body": ""}]
+    world.answers = [_answer(answer["status"])]
 
 
 def send_test_events(world: World, _value: Any) -> None:
     answer = world.control.call("POST", "/feeds/currents/test")
-    world.answers = [{"status": each["status"], "body": ""} for each in answer["answers"]]
+    world.answers = [_answer(each["status"]) for each in answer["answers"]]
 
 
 def feed(world: World, value: Mapping[str, Any]) -> None:
@@ -185,19 +183,22 @@ def silence(world: World, value: list[str]) -> None:
 
 
 def amplitude(world: World, value: Mapping[str, Any]) -> None:
-    """Call an API of the simulated Amplitude, ``times`` times with a ``pause`` of tank time between."""
+    """Call an API of the simulated Amplitude, ``times`` times with a ``pause`` of tank time between, or ``at_once``."""
     side = world.ready["amplitude"]
     base = side["other_region_url"] if value.get("region") == "other" else side["url"]
     key = {"right": side["api_key"], "wrong": "0" * 32}.get(value.get("key", "right"))
-    world.answers = []
-    now_s = world.now_ms() // 1000
-    for number in range(value.get("times", 1)):
+    numbers = range(value["times"]) if "times" in value else [None]
+    began_s = world.now_ms() // 1000
+
+    def send(number: int | None) -> dict[str, Any]:
         if number and "pause" in value:
             advance(world, value["pause"])
-            now_s = world.now_ms() // 1000
-        repeated = number if "times" in value else None
-        spec = _proven(filled(_request(value), now_s, repeated, world.known), value, key, side["secret_key"])
-        world.answers.append(calling.call(base, spec))
+        now_s = world.now_ms() // 1000 if "pause" in value else began_s
+        spec = filled(_request(value), now_s, number, world.known)
+        return calling.call(base, _proven(spec, value, key, side["secret_key"]))
+
+    with ThreadPoolExecutor(len(numbers) if value.get("at_once") else 1) as pool:
+        world.answers = list(pool.map(send, numbers))
     world.answered(value)
 
 
@@ -247,7 +248,7 @@ def control(world: World, value: Mapping[str, Any]) -> None:
     """Any request of the tank's control API, for what no other step says."""
     given = filled(dict(value), world.now_ms() // 1000, None, world.known)
     body = world.control.call(given.get("method", "PUT"), given["path"], given.get("body"))
-    world.answers = [{"status": 200, "headers": {}, "text": "", "body": body}]
+    world.answers = [{**_answer(200), "body": body}]
     world.answered(value)
 
 

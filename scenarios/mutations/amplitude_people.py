@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scenarios.mutants import Mutant
-from scenarios.mutations.making import arguments, instead, result
+from scenarios.mutations.making import SETTINGS, arguments, instead, result, setting
 
 _IDENTIFY = "simulator.amplitude.identify"
 _USERMAP = "simulator.amplitude.usermap"
@@ -104,6 +104,7 @@ def _other_way_round(found: Any, *_: Any) -> Any:
 MUTANTS = (
     Mutant("amp-identify-ok", ("AMP-060",), "identify calls are answered OK", f"{_IDENTIFY}:text", _other_words("success", 200, "OK")),
     Mutant("amp-identify-missing", ("AMP-061",), "other words for a missing identification", f"{_IDENTIFY}:text", _other_words("missing_event", 400, "missing_identification")),
+    Mutant("amp-identify-url", ("AMP-178",), "a URL may be as long as one likes", SETTINGS, setting("amplitude.max_url_characters", 10**9)),
     Mutant("amp-identify-one", ("AMP-062",), "of several identifications the first counts", f"{_IDENTIFY}:_given", result(lambda given, *_: given and given[:1])),
     Mutant("amp-identify-event", ("AMP-063",), "an identify call is an event", f"{_STORING}:store", arguments(_identify_as_event)),
     Mutant("amp-identify-apart", ("AMP-064",), "an identify call makes a new user", _ASSIGN, _before(_no_takeover)),

@@ -109,6 +109,14 @@ def _any_zone(original: Any) -> Any:
     return lambda value: original(value) or (original(f"{value}Z") if isinstance(value, str) else None)
 
 
+def _not_negated(definition: Any, now_ms: int) -> Any:
+    return {**definition, "andClauses": [{**each, "negated": False} for each in definition["andClauses"]]}, now_ms
+
+
+def _many(pool: Any) -> Any:
+    return replace(pool, most=10**6)
+
+
 def _with_devices(conn: Any, tank: Any, events: Any, devices: Any, *rest: Any) -> Any:
     given = [{**event, "device_id": device} for event, device in zip(events, devices, strict=True)]
     return conn, tank, given, devices, *rest
@@ -168,6 +176,7 @@ MUTANTS = (
     Mutant("amp-all-published", ("AMP-098",), "every cohort is published", f"{_COHORTS}:upsert_rows", arguments(_published)),
     Mutant("amp-no-members", ("AMP-099",), "a cohort is read without its members", f"{_COHORTS}:members_of", instead(lambda *_: ([], []))),
     Mutant("amp-computed-once", ("AMP-100",), "cohorts are computed once", "simulator.amplitude.cohort_computing:refresh", instead(lambda *_: None)),
+    Mutant("amp-not-negated", ("AMP-171",), "no clause is negated", "simulator.amplitude.definitions:people", arguments(_not_negated)),
     Mutant("amp-status-200", ("AMP-101",), "a job in progress is a 200", f"{_COHORTS}:status", _status(202, 200)),
     Mutant("amp-unquoted", ("AMP-102",), "cells are quoted where they have to be", f"{_FILES}:_csv", instead(_sparing)),
     Mutant("amp-no-keys", ("AMP-103",), "without propKeys there are no properties", f"{_FILES}:_all_keys", instead(lambda *_: [])),
@@ -185,6 +194,7 @@ MUTANTS = (
     Mutant("amp-any-number", ("AMP-115",), "any number of ids is taken", f"{_COHORTS}:MAX_IDS", instead(10**9)),
     Mutant("amp-no-removal", ("AMP-116",), "nobody is removed", f"{_COHORTS}:_apply", lambda original: lambda *args: args[-1] == "ADD" and original(*args)),
     Mutant("amp-members-loose", ("AMP-117",), "unknown members are never minded", f"{_COHORTS}:_json", _forgetting("skip_invalid_ids")),
+    Mutant("amp-members-at-once", ("AMP-172",), "a cohort is changed twice at once", "simulator.amplitude.parallel:MEMBERSHIP", _many),
     Mutant("amp-by-amp-id", ("AMP-118",), "BY_AMP_ID is unknown", f"{_COHORTS}:_json", result(_no_amp_ids)),
     Mutant("amp-file-names", ("AMP-119",), "files are named by the hour alone", f"{_EXPORT}:_name", instead(lambda _app, hour, part: f"{hour}-{part}.json.gz")),
     Mutant("amp-padded", ("AMP-120",), "hours are padded", f"{_EXPORT}:_name", result(lambda name, *_: re.sub(r"_(\d)#", r"_0\1#", name))),
@@ -198,12 +208,15 @@ MUTANTS = (
     Mutant("amp-row-source", ("AMP-128",), "a key of the recorded row is missing", f"{_ROWS}:raw", result(lambda line, *_: {k: v for k, v in line.items() if k != "$row_source"})),
     Mutant("amp-no-prefix", ("AMP-129",), "nobody is found by a beginning", f"{_PEOPLE}:_matches", result(lambda found, *_: ("nomatch", []) if found[0] == "match_user_prefix" else found)),
     Mutant("amp-search-rate", ("AMP-130",), "searches have no rate", _RATE, _unlimited("usersearch")),
+    Mutant("amp-searches-at-once", ("AMP-173",), "any number of searches at once", "simulator.amplitude.parallel:SEARCH", _many),
     Mutant("amp-newest-only", ("AMP-131",), "events come newest first, whatever is asked for", f"{_PEOPLE}:activity", arguments(_one_way)),
     Mutant("amp-cut-session", ("AMP-132",), "sessions are cut", f"{_PEOPLE}:_rest_of_session", instead(lambda *_: [])),
     Mutant("amp-no-purchases", ("AMP-133",), "purchases are not counted", f"{_PEOPLE}:_revenue", instead(lambda *_: (0, 0.0))),
     Mutant("amp-activity-404", ("AMP-134",), "an unknown number is a 404", f"{_PEOPLE}:activity", _when(lambda found: found.status == 200 and not found.body["userData"]["num_events"], status=404)),
     Mutant("amp-last-week", ("AMP-135",), "totals are of an earlier week", f"{_DASHBOARD}:_week_of", result(lambda day, *_: day - timedelta(days=70))),
     Mutant("amp-counted-apart", ("AMP-136",), "somebody merged counts twice", f"{_DASHBOARD}:_people", instead(_nobody_merged)),
+    Mutant("amp-no-segments", ("AMP-174",), "segments narrow nothing", "simulator.amplitude.segments:parse", instead(lambda _text: [])),
+    Mutant("amp-at-once", ("AMP-175",), "any number of requests at once", "simulator.amplitude.parallel:REST", _many),
     Mutant("amp-free", ("AMP-137",), "queries cost nothing", "simulator.amplitude.rest_limits:charge", instead(lambda *_: None)),
     Mutant("amp-category-none", ("AMP-138",), "the default category is called None", f"{_NOTES}:DEFAULT_CATEGORY", instead((1, "None"))),
     Mutant("amp-any-zone", ("AMP-139",), "a time without zone is UTC", f"{_NOTES}:_instant", _any_zone),
@@ -216,6 +229,7 @@ MUTANTS = (
     Mutant("amp-never-erases", ("AMP-146",), "nothing is erased", f"{_DELETIONS}:erase", instead(lambda *_: None)),
     Mutant("amp-always-withdraws", ("AMP-147",), "people can be taken out to the last day", SETTINGS, setting("amplitude.deletion_submit_days", 0)),
     Mutant("amp-any-days", ("AMP-148",), "jobs are listed over any time", f"{_DELETIONS}:MAX_RANGE_DAYS", instead(10**6)),
+    Mutant("amp-deletion-rate", ("AMP-176",), "deletions have no rate", _RATE, _unlimited("deletions")),
     Mutant("amp-absent", ("AMP-149",), "what is not simulated is not found", "simulator.exchange:not_simulated", answer(status=404)),
     Mutant("amp-dedupe-a-day", ("AMP-150",), "an insert_id is known for a day", SETTINGS, setting("amplitude.dedupe_days", 1)),
     Mutant("amp-dedupe-devices", ("AMP-151",), "derived devices keep insert ids apart", f"{_STORING}:_fresh", arguments(_with_devices)),
@@ -232,5 +246,6 @@ MUTANTS = (
     Mutant("amp-two-attempts", ("AMP-162",), "there are two attempts", SETTINGS, setting("amplitude.stream_delays_s", [28])),
     Mutant("amp-one-try", ("AMP-163",), "an attempt is one request", "simulator.amplitude.redelivery:TRIES", instead(1)),
     Mutant("amp-metrics", ("AMP-164",), "retried payloads are not counted", "simulator.amplitude.delivery_metrics:summary", _body(lambda body: body.update(successAfterRetry=0))),
+    Mutant("amp-metrics-rate", ("AMP-177",), "metrics have no rate", _RATE, _unlimited("delivery-metrics")),
     Mutant("amp-nobody-leaves", ("AMP-165",), "nobody leaves a cohort", "simulator.amplitude.cohort_syncs:_leaving", instead(lambda *_: [])),
 )  # fmt: skip

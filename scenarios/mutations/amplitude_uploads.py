@@ -83,6 +83,14 @@ def _without(kind: str) -> Any:
     return result(lambda found, *_: type(found)() if getattr(found, kind) else found)
 
 
+def _all_named(original: Any) -> Any:
+    def judge(indexes: Any, uses: Any, now_ms: int, limits: Any) -> Any:
+        found = original(indexes, uses, now_ms, limits)
+        return replace(found, events=sorted({index for key in (*found.rates, *found.quotas) for index in indexes[key]}))
+
+    return judge
+
+
 def _judged_by_ids_only(_original: Any) -> Any:
     def judge(self: Any) -> Any:
         from simulator.amplitude import throttle
@@ -157,9 +165,11 @@ MUTANTS = (
     Mutant("amp-empty-events", ("AMP-012",), "an empty list is taken", SETTINGS, setting("amplitude.empty_events", "accept")),
     Mutant("amp-event-object", ("AMP-013",), "other words for an event that is no object", f"{_CHECKS}:NOT_AN_OBJECT", instead("Invalid event")),
     Mutant("amp-every-index", ("AMP-014",), "HTTP V2 names every offending event", SETTINGS, setting("amplitude.http_v2.index_lists", "all")),
-    Mutant("amp-any-time", ("AMP-015",), "a time may be anything", f"{_CHECKS}:_fits", lambda original: lambda name, *rest: name == "time" or original(name, *rest)),
+    Mutant("amp-device-missing", ("AMP-166",), "an event without any id lacks device_id alone", SETTINGS, setting("amplitude.missing_ids_named", "device_id")),
+    Mutant("amp-any-price", ("AMP-015",), "a price may be a text", f"{_CHECKS}:_fits", lambda original: lambda name, *rest: name == "price" or original(name, *rest)),
     Mutant("amp-1970", ("AMP-016",), "an event without time happened in 1970", f"{_INGEST}:check", result(_at_zero)),
     Mutant("amp-lmy47d", ("AMP-017",), "one placeholder passes", f"{_CHECKS}:INVALID_IDS", lambda original: original - {"lmy47d"}),
+    Mutant("amp-ids-unnamed", ("AMP-167",), "placeholder ids are missing fields", f"{_CHECKS}:INVALID", instead("Invalid id")),
     Mutant("amp-id-case", ("AMP-018",), "Anonymous passes", SETTINGS, setting("amplitude.invalid_ids_any_case", False)),
     Mutant("amp-short-ids", ("AMP-019",), "a short id beside a good one is left out", SETTINGS, setting("amplitude.short_ids", "remove")),
     Mutant("amp-five", ("AMP-020",), "ids have five characters, whatever is asked for", f"{_UPLOADS}:min_id_length", instead(lambda _options: 5)),
@@ -178,9 +188,12 @@ MUTANTS = (
     Mutant("amp-no-session", ("AMP-032",), "an event without session has none in the export", f"{_ROWS}:exported", result(lambda line, *_: {**line, "session_id": None})),
     Mutant("amp-twenty-mb", ("AMP-034",), "HTTP V2 takes 20 MB", SETTINGS, setting("amplitude.http_v2.max_body_bytes", 20_000_000)),
     Mutant("amp-no-rate", ("AMP-035",), "no device or user has a rate", "simulator.amplitude.throttle:judge", _without("rates")),
+    Mutant("amp-all-named", ("AMP-168",), "every event of a throttled id is named", "simulator.amplitude.throttle:judge", _all_named),
     Mutant("amp-no-starter", ("AMP-036",), "the project has no rate", f"{_INGEST}:_Usage.judge", _judged_by_ids_only),
     Mutant("amp-nobody-silent", ("AMP-037",), "silenced devices are heard", f"{_INGEST}:_silenced", instead(lambda *_: [])),
     Mutant("amp-takes-the-rest", ("AMP-038",), "bad events are left out, the others stored", f"{_INGEST}:check", _takes_the_rest),
+    Mutant("amp-firewall", ("AMP-169",), "the firewall answers in other words", f"{_APP}:_fault_answer", answer(body={"code": 403, "error": "Blocked"})),
+    Mutant("amp-503-stores", ("AMP-170",), "a 503 stores", "simulator.faults:NOT_APPLIED", lambda original: original - {"status"}),
     Mutant("amp-any-updates", ("AMP-039",), "properties change as often as one likes", SETTINGS, setting("amplitude.property_updates_per_hour", 10**9)),
     Mutant("amp-identify-counts", ("AMP-040",), "$identify is an event", f"{_STORING}:store", arguments(_as_events)),
     Mutant("amp-shown-late", ("AMP-041",), "an event does not show what it brings", f"{_STORING}:_user_properties", result(_shown_late)),

@@ -7,6 +7,7 @@ legacy ones.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
@@ -30,6 +31,16 @@ def refuse(_request: object, given: Any) -> Answer:
     return text(400, "invalid_api_key", "invalid-api-key", "the key is not known in this region", IDENTIFY)
 
 
+def _too_long(call: Call) -> Answer | None:
+    """The 414 of a request whose URL is too long, as a GET's may get; None for all others."""
+    size = len(call.request.path) + 1 + len(urlencode(call.request.query, doseq=True))
+    most = int(call.tank.settings["amplitude.max_url_characters"])
+    if size <= most:
+        return None
+    detail = {"characters": size, "limit": most}
+    return text(414, "Request-URI Too Long", "url-too-long", "send it as a form by POST", IDENTIFY, detail)
+
+
 def _given(call: Call) -> list[Any] | None:
     """The ``identification`` as a list, None when it is absent or no JSON object or list."""
     try:
@@ -43,6 +54,9 @@ def _given(call: Call) -> list[Any] | None:
 
 def identify(call: Call) -> Answer:
     """Apply user properties, groups and ids; visible from the next event on."""
+    refused = _too_long(call)
+    if refused is not None:
+        return refused
     given = _given(call)
     if given is None:
         return text(400, "missing_event", "missing-identification", "identification is absent or no JSON", IDENTIFY)
@@ -75,6 +89,9 @@ def _paying(given: dict[str, Any]) -> dict[str, Any]:
 
 def group_identify(call: Call) -> Answer:
     """Apply group properties; they show on later events only."""
+    refused = _too_long(call)
+    if refused is not None:
+        return refused
     given = _given(call)
     if given is None:
         words = "identification is absent or no JSON"

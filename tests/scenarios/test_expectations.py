@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from scenarios.comparing import diff, holds, same
-from scenarios.expectations import KINDS, Verdict, judge
+from scenarios.expectations import KINDS, judge
 from scenarios.instants import duration_ms, instant_ms
+from scenarios.verdict import Verdict
 
 START = 1_767_225_600_000
 

@@ -69,6 +69,16 @@ def test_identify_refusals_change_nothing(tank: Any, form: dict[str, Any], statu
     assert tank.digest() == before
 
 
+@pytest.mark.parametrize("path", ["/identify", "/groupidentify"])
+def test_a_url_that_is_too_long_is_a_414(tank: Any, path: str) -> None:
+    """Source: Amplitude docs, Identify API, Responses."""
+    long = json.dumps({"user_id": "person-1", "group_type": "org", "group_value": "acme", "note": "x" * 9000})
+    query = {"api_key": tank.key, "identification": long}
+    assert requests.get(f"{tank.amplitude}{path}", params=query).status_code == 414
+    assert tank.control("GET", "/amplitude/users").json()["users"] == []
+    assert requests.post(f"{tank.amplitude}{path}", data=query).status_code == 200
+
+
 def test_identify_attaches_the_user_and_shows_from_the_next_event_on(tank: Any) -> None:
     tank.upload([A])
     assert (
