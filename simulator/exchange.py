@@ -17,7 +17,7 @@ import flask
 import orjson
 from sqlalchemy import Connection
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from simulator import clock, faults, journal, openapi, pools
 from simulator.pools import Pool
@@ -220,9 +220,16 @@ def _read_request() -> Request:
         incoming.path,
         _query(incoming.query_string),
         cast("Mapping[str, str]", incoming.headers),
-        incoming.stream.read(MAX_READ_BYTES),
+        _body(incoming),
         incoming.remote_addr or "",
     )
+
+
+def _body(incoming: flask.Request) -> bytes:
+    try:
+        return incoming.stream.read(MAX_READ_BYTES)
+    except (OSError, ClientDisconnected):
+        return b""  # broken chunks, or the caller left before the end: there is no whole body
 
 
 def _query(raw: bytes) -> dict[str, list[str]]:
