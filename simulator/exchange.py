@@ -11,12 +11,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from urllib.parse import parse_qs
 
 import flask
 import orjson
 from sqlalchemy import Connection
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from simulator import clock, faults, journal, openapi, pools
 from simulator.pools import Pool
@@ -26,7 +27,7 @@ from simulator.wire import KEY, STREAM, Wire
 log = logging.getLogger(__name__)
 
 MAX_READ_BYTES = 64 * 1024 * 1024
-"""More than any documented body limit: beyond it a body is not read at all."""
+"""More than any documented body limit: what lies beyond it is not read at all."""
 
 
 @dataclass(frozen=True)
@@ -214,28 +215,33 @@ def _published(frame: Platform) -> dict[str, Any]:
 
 def _read_request() -> Request:
     incoming = flask.request
-    length = incoming.content_length
-    if length is not None and length > MAX_READ_BYTES:
-        raise RequestEntityTooLarge
     return Request(
         incoming.method,
         incoming.path,
-        incoming.args.to_dict(flat=False),
+        _query(incoming.query_string),
         cast("Mapping[str, str]", incoming.headers),
-        incoming.get_data(cache=True, parse_form_data=False),
+        _body(incoming),
         incoming.remote_addr or "",
     )
 
 
+def _body(incoming: flask.Request) -> bytes:
+    try:
+        return incoming.stream.read(MAX_READ_BYTES)
+    except (OSError, ClientDisconnected):
+        return b""  # broken chunks, or the caller left before the end: there is no whole body
+
+
+def _query(raw: bytes) -> dict[str, list[str]]:
+    # Bytes that are no UTF-8 become replacement characters, whether they came percent-encoded or not.
+    return parse_qs(raw.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
+
+
 def _unknown(frame: Platform, error: HTTPException) -> flask.Response:
-    return _respond(frame.not_found(_read_request() if error.code != 413 else _bare_request()), None)
-
-
-def _bare_request() -> Request:
-    incoming = flask.request
-    return Request(
-        incoming.method, incoming.path, {}, cast("Mapping[str, str]", incoming.headers), b"", incoming.remote_addr or ""
-    )
+    if error.code == 500:
+        log.error("%s %s failed before a tank was found", flask.request.method, flask.request.path, exc_info=error)
+        return _respond(_DEFECT, None)
+    return _respond(frame.not_found(_read_request()), None)
 
 
 def _respond(answer: Answer, request_id: str | None) -> flask.Response:
@@ -374,6 +380,13 @@ def _readable(request: Request) -> bytes:
         return request.body
 
 
+_DEFECT = Answer(
+    500,
+    {"code": 500, "error": "wavetank failed to answer this request: a defect, please report it"},
+    why=(Reason("defect", "the simulator failed", "none"),),
+)
+
+
 def _handle(handle: Handler, call: Call) -> Answer:
     # What a failing handler wrote is undone while the journal entry about it stays.
     call.conn.exec_driver_sql("SAVEPOINT handler")
@@ -382,11 +395,7 @@ def _handle(handle: Handler, call: Call) -> Answer:
     except Exception:
         call.conn.exec_driver_sql("ROLLBACK TO handler")
         log.exception("%s %s failed in tank %s", call.request.method, call.request.path, call.tank.id)
-        answer = Answer(
-            500,
-            {"code": 500, "error": "wavetank failed to answer this request: a defect, please report it"},
-            why=(Reason("defect", "the simulator failed", "none"),),
-        )
+        answer = _DEFECT
     call.conn.exec_driver_sql("RELEASE handler")
     return answer
 

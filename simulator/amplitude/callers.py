@@ -6,7 +6,6 @@ Source: Amplitude docs, Keys and tokens; the pages of each API.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Mapping
 
@@ -58,7 +57,7 @@ def basic(headers: Mapping[str, str]) -> tuple[str, str]:
         return "", ""
     try:
         user, _, password = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, or not UTF-8 within
         return "", ""
     return user, password
 

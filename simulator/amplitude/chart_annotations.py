@@ -100,7 +100,7 @@ def _values(call: Call, data: dict[str, Any]) -> dict[str, Any] | str:
             values[name] = data[name]
     if "category" in data:
         by_name = {name: number for number, name in _named(call.conn).items()}
-        if data["category"] not in by_name:
+        if not isinstance(data["category"], str) or data["category"] not in by_name:
             return f"category {data['category']!r} does not exist"
         values["category_id"] = by_name[data["category"]]
     return values

@@ -82,9 +82,12 @@ def _paying(given: dict[str, Any]) -> dict[str, Any]:
     if not own:
         return {}
     properties = given.get("user_properties") or {}
-    if isinstance(properties, dict) and any(name.startswith("$") for name in properties):
-        return {"user_properties": {**properties, "$set": {**own, **(properties.get("$set") or {})}}}
-    return {"user_properties": {**own, **properties}} if isinstance(properties, dict) else {}
+    if not isinstance(properties, dict):
+        return {}  # left as it is, for the checks to refuse
+    if not any(name.startswith("$") for name in properties):
+        return {"user_properties": {**own, **properties}}
+    assigned = properties.get("$set") or {}
+    return {"user_properties": {**properties, "$set": {**own, **assigned}}} if isinstance(assigned, dict) else {}
 
 
 def group_identify(call: Call) -> Answer:

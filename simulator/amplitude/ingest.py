@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from simulator import clock
 from simulator.amplitude import answers, storing, tables, throttle
@@ -72,13 +72,16 @@ def throttled(call: Call, events: list[dict[str, Any]]) -> bool:
 
 def over_rate(call: Call, name: str, count: int, most: int, window_ms: int) -> bool:
     """Whether ``count`` more would be over ``most`` in a window; counts them when they are not."""
-    key = ("rate", name)
-    use = _read_uses(call.conn, [key], "").get(key, ([], []))
+    row = call.conn.execute(_RATE, {"name": name}).first()
+    use: throttle.Use = ([], []) if row is None else tuple(orjson.loads(row.used))
     if throttle.recent(use, call.now_ms, window_ms) + count > most:
         return True
-    row = _row(key, "", throttle.add(use, count, call.now_ms, window_ms, False))
-    upsert_rows(call.conn, tables.usage, ("kind", "id", "used"), [row], ("kind", "id"))
+    used = orjson.dumps(throttle.add(use, count, call.now_ms, window_ms, False)).decode()
+    upsert_rows(call.conn, tables.request_rates, ("name", "used"), [(name, used)], ("name",))
     return False
+
+
+_RATE = select(tables.request_rates.c.used).where(tables.request_rates.c.name == bindparam("name"))
 
 
 def refuse(path: str, upload: Upload) -> Answer:

@@ -5,6 +5,7 @@ Source: Amplitude docs, Identify API and HTTP V2 API, User property operations.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,8 +59,9 @@ def _one(result: dict[str, Any], operation: str, key: str, value: Any) -> None:
         result.setdefault(key, _initial(value))
     elif operation == "$add":
         amount, base = _number(value), _number(result.get(key, 0))
-        if amount is not None and base is not None:
-            result[key] = base + amount
+        total = None if amount is None or base is None else _storable(base + amount)
+        if total is not None:
+            result[key] = total
     else:
         _list(result, operation, key, value if isinstance(value, list) else [value])
 
@@ -103,6 +105,13 @@ def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]
     Source: Amplitude docs, Track unique users, Merged users.
     """
     return {**older, **newer}
+
+
+def _storable(number: int | float) -> int | float | None:
+    """A sum as JSON can hold it: beyond 64 bits as a float, None when it is no finite number."""
+    if isinstance(number, int) and -(2**63) <= number < 2**64:
+        return number
+    return float(number) if abs(number) <= sys.float_info.max else None
 
 
 def _number(value: Any) -> int | float | None:

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Integer, Table, func, select
 
 from simulator.amplitude.export import refused
 from simulator.exchange import Answer, Call
-from simulator.store import metadata
+from simulator.store import OBSERVING, metadata
 
 HOUR_MS = 3_600_000
 GROUP_BY_CONDITIONS = 4
@@ -24,6 +24,7 @@ spent = Table(
     Column("at_ms", BigInteger, nullable=False, index=True),
     Column("cost", BigInteger, nullable=False),
 )
+OBSERVING.add("amplitude_rest_costs")
 
 
 def charge(call: Call, days: int, conditions: int = 1, of_type: int = 1) -> Answer | None:

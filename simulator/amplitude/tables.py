@@ -100,6 +100,14 @@ usage = Table(
     Column("used", String, nullable=False),
     sqlite_with_rowid=False,
 )
+request_rates = Table(
+    "amplitude_request_rates",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("used", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Calls of the APIs that are limited by their number. Refused calls count too: they observe, and change no state."""
 silenced = Table("amplitude_silenced", metadata, Column("device_id", String, primary_key=True))
 event_ids = Table(
     "amplitude_event_ids",
@@ -124,4 +132,4 @@ refusals = Table(
     Column("final", Integer, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
 )
-OBSERVING.update({"amplitude_duplicates", "amplitude_refusals"})
+OBSERVING.update({"amplitude_duplicates", "amplitude_refusals", "amplitude_request_rates"})

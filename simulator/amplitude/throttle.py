@@ -131,24 +131,25 @@ def judge(indexes: Mapping[Key, list[int]], uses: Mapping[Key, Use], now_ms: int
     """Whether the request of these ids fits. ``indexes`` lists each id's events in request order."""
     verdict = Verdict()
     named: set[int] = set()
+    free: list[int] = []
     for key, mine in indexes.items():
-        use = uses.get(key, ([], []))
-        day = limits.day(key[0])
-        if day is not None and today(use, now_ms) + len(mine) > day:
-            verdict.quotas[key] = today(use, now_ms) + len(mine)
+        use, day, eps = uses.get(key, ([], [])), limits.day(key[0]), limits.eps(key[0])
+        of_day = today(use, now_ms) + len(mine)
+        of_window = recent(use, now_ms, limits.window_ms) + len(mine)
+        room = None if eps is None else eps * limits.window_ms // 1000
+        if day is not None and of_day > day:
+            verdict.quotas[key] = of_day
             named.update(mine)
-            verdict.free_ms = max(verdict.free_ms, _quota_free(use, len(mine), now_ms, day))
+            free.append(_quota_free(use, len(mine), now_ms, day))
+        if eps is None or room is None or of_window <= room:
             continue
-        eps = limits.eps(key[0])
-        if eps is None:
-            continue
-        room = eps * limits.window_ms // 1000 - recent(use, now_ms, limits.window_ms)
-        if len(mine) > room:
-            total = recent(use, now_ms, limits.window_ms) + len(mine)
-            verdict.rates[key] = total * 1000 // limits.window_ms
-            named.update(mine[max(0, room) :])
-            verdict.free_ms = max(verdict.free_ms, _rate_free(use, len(mine), limits, eps))
+        free.append(_rate_free(use, len(mine), limits, eps))
+        if key not in verdict.quotas:
+            verdict.rates[key] = of_window * 1000 // limits.window_ms
+            named.update(mine[max(0, room - of_window + len(mine)) :])
     verdict.events = sorted(named)
+    # An id that never fits keeps the whole request out for ever.
+    verdict.free_ms = max(free) if free and all(free) else 0
     return verdict
 
 
@@ -165,6 +166,8 @@ def _rate_free(use: Use, count: int, limits: Limits, eps: int) -> int:
 def _quota_free(use: Use, count: int, now_ms: int, day: int) -> int:
     left = today(use, now_ms)
     for hour, n in use[1]:
+        if hour <= now_ms // HOUR_MS - DAY_HOURS:
+            continue
         left -= n
         if left + count <= day:
             return (hour + DAY_HOURS) * HOUR_MS

@@ -114,7 +114,7 @@ _SINGLE = {"device_id": "device", "braze_id": "braze_id", "email_address": "emai
 
 def exported(profile: Profile, fields: list[str] | None, now_ms: int) -> dict[str, Any]:
     """A profile in the shape of exports; ``fields`` None is all of them. Unknown fields are passed over."""
-    wanted = _FIELDS if fields is None else [each for each in fields if each in _FIELDS]
+    wanted = _FIELDS if fields is None else [each for each in fields if isinstance(each, str) and each in _FIELDS]
     shown: dict[str, Any] = {}
     for name in wanted:
         value = _FIELDS[name](profile, now_ms)

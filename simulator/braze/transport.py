@@ -67,11 +67,16 @@ def refuse_partner(_request: Request, detail: Any) -> Answer:
 
 
 def parsed(body: bytes) -> Any:
-    """The body as JSON; None when it is none."""
+    """The body as JSON; None when it is none.
+
+    Values nested too deeply to be written again (254 levels) count as none: no document gives a limit.
+    """
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        found = orjson.loads(body)
+        orjson.dumps(found)
+    except (orjson.JSONDecodeError, TypeError):
         return None
+    return found
 
 
 def gated(endpoint: Mapping[str, Any], handle: JsonHandler) -> Handler:

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from typing import Any
 
 import pytest
-from amplitude import Amplitude, BaseEvent
+from amplitude import BaseEvent
+from sdk_client import Outcome, client
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-class Outcome:
-    """What the SDK said of each event."""
-
-    def __init__(self, expected: int) -> None:
-        self.codes: Counter[int] = Counter()
-        self._left = expected
-        self._lock = threading.Lock()
-        self.done = threading.Event()
-
-    def __call__(self, event: Any, code: int, message: str = "") -> None:
-        with self._lock:
-            self.codes[code] += 1
-            self._left -= 1
-            if self._left <= 0:
-                self.done.set()
-
-
-def client(tank: Any, outcome: Outcome) -> Amplitude:
-    made = Amplitude(tank.key)
-    made.configuration.server_url = f"{tank.amplitude}/2/httpapi"
-    made.configuration.callback = outcome
-    made.configuration.flush_interval_millis = 200
-    return made
 
 
 def test_five_thousand_events_of_fifty_users(make_tank: Any) -> None:
