@@ -126,7 +126,7 @@ def _near(sign: int, *, less: bool) -> Compare:
         if at_ms is None or not _is_number(want):
             return False
         days = sign * (now_ms - at_ms) / DAY_MS
-        return 0 <= days < want if less else days > want
+        return bool(0 <= days < want if less else days > want)
 
     return compare
 
@@ -205,7 +205,7 @@ def _state_problem(value: Mapping[str, Any]) -> str | None:
 
 def _state(name: str) -> Callable[[Mapping[str, Any], Profile, int], bool]:
     def test(value: Mapping[str, Any], profile: Profile, _now_ms: int) -> bool:
-        return bool(profile.standard.get(name, "subscribed") == value["value"]) == (value["comparison"] == "is")
+        return bool((profile.standard.get(name, "subscribed") == value["value"]) == (value["comparison"] == "is"))
 
     return test
 
@@ -236,3 +236,8 @@ _FILTERS: Mapping[
 def members(_conn: Connection, _tank: Tank, segment_id: object, _now_ms: int) -> Any:
     """A select of the numbers of a segment's people; None when no segment is named."""
     return None if segment_id is None else select(profiles.c.uid).where(profiles.c.uid < 0)
+
+
+def segment_known(_conn: Connection, _segment_id: object) -> bool:
+    """Whether there is a segment of this id."""
+    return False
