@@ -38,7 +38,7 @@ MAX_BEHAVIORS = 4
 """Conversion A to D. Source: Braze docs, Conversion events."""
 
 DEFAULT_WINDOW_S = 3 * 86_400
-_COLUMNS = ("uid", "object_id", "facts", "from_ms", "until_ms", "converted")
+_COLUMNS = ("uid", "object_id", "dispatch_id", "facts", "from_ms", "until_ms", "converted")
 
 
 def window(marketed: Marketed, uid: int, facts: Mapping[str, Any], now_ms: int) -> list[tuple[Any, ...]]:
@@ -48,12 +48,17 @@ def window(marketed: Marketed, uid: int, facts: Mapping[str, Any], now_ms: int) 
         return []
     longest_ms = round(max(each.get("window_s", DEFAULT_WINDOW_S) for each in behaviors) * 1000)
     kept = {name: facts[name] for name in ("object_id", "part", "event")}
-    return [(uid, marketed.id, orjson.dumps(kept).decode(), now_ms, now_ms + longest_ms, "")]
+    dispatch_id = facts["event"]["dispatch_id"]
+    return [(uid, marketed.id, dispatch_id, orjson.dumps(kept).decode(), now_ms, now_ms + longest_ms, "")]
 
 
 def open_windows(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Store windows."""
-    insert_rows(conn, windows, _COLUMNS, rows)
+    """Store windows; one that is open for the same send stays as it is."""
+    if rows:
+        held = {tuple(row) for row in rows_in(conn, windows, _COLUMNS[:3], "uid", {row[0] for row in rows})}
+        # The first message of a send opens the window of all of them.
+        fresh = {row[:3]: row for row in reversed(rows) if row[:3] not in held}
+        insert_rows(conn, windows, _COLUMNS, [fresh[key] for key in sorted(fresh)])
 
 
 def behavior_text(behavior: Mapping[str, Any]) -> str:
@@ -80,7 +85,6 @@ def note(
     events: list[dict[str, Any]] = []
     counted: list[message_counts.Key] = []
     converted: dict[int, str] = {}
-    done: set[tuple[int, str, str, int]] = set()
     mine: dict[int, list[Any]] = {}
     for row in held:
         mine.setdefault(row[1], []).append(row)
@@ -91,13 +95,9 @@ def note(
                 continue
             facts = orjson.loads(text)
             for index, behavior in enumerate(definition[1]["conversions"][:MAX_BEHAVIORS]):
-                key = (uid, object_id, facts["event"]["dispatch_id"], index)
                 if str(index) in converted.get(n, already) or not _meets(behavior, kind, name, from_ms, at_ms):
                     continue
                 converted[n] = converted.get(n, already) + str(index)
-                if key in done:
-                    continue  # another message of the same send, on another channel
-                done.add(key)
                 events.append(_event(definition[0], facts, behavior, index, people[uid], at_ms))
                 send_id = facts["event"].get("send_id") or ""
                 counted.append((object_id, facts["part"], send_id, "", "conversions" + (str(index) if index else "")))

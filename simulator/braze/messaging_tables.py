@@ -126,6 +126,8 @@ windows = Table(
     Column("n", Integer, primary_key=True, autoincrement=True),
     Column("uid", Integer, nullable=False, index=True),
     Column("object_id", String, nullable=False),
+    # All messages of one send, on whatever channel, are one chance to convert
+    Column("dispatch_id", String, nullable=False),
     Column("facts", String, nullable=False),
     Column("from_ms", BigInteger, nullable=False),
     Column("until_ms", BigInteger, nullable=False),
