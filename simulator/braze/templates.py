@@ -141,5 +141,5 @@ def render(source: str, variables: Mapping[str, Any], caller: Caller | None = No
         return source
     try:
         return _parsed(source).render({**variables, CALLER: caller})
-    except LiquidError as error:
+    except (LiquidError, ValueError) as error:
         raise Aborted(f"Liquid: {str(error).splitlines()[0][:200]}") from None

@@ -6,6 +6,7 @@ Liquid messages; Amplitude docs, User Profile API.
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import threading
 from collections.abc import Callable, Iterator
@@ -119,24 +120,21 @@ def test_bodies_that_are_no_templates_are_told(body: str) -> None:
 @given(st.text(st.sampled_from("{}%$ '\":ab|.connected_content abort_message()[]0\\\n"), max_size=40), st.booleans())
 def test_no_text_breaks_a_rendering(text: str, tagged: bool) -> None:
     body = "{% connected_content https://a.example/" + text + " %}" if tagged else text
-    try:
-        render(body)
-    except (templates.Aborted, Retry):
-        pass
-    except Exception as error:
-        # Only what a parse finds may be raised, and problem() finds it first.
-        assert templates.problem(body) is not None, error
+    if templates.problem(body) is None:
+        with contextlib.suppress(templates.Aborted, Retry):
+            render(body)
+    else:
+        with pytest.raises(templates.Aborted):
+            render(body)
 
 
 @given(st.text(max_size=60))
-def test_splitting_never_fails_but_in_words(text: str) -> None:
-    try:
-        address, options = split(text)
-    except ValueError as error:
-        assert str(error)
+def test_splitting_answers_or_refuses(text: str) -> None:
+    if text.strip():
+        assert split(text + " :retry")[0]
     else:
-        assert address
-        assert isinstance(options, dict)
+        with pytest.raises(ValueError, match="needs a URL"):
+            split(text)
 
 
 # -- calls
