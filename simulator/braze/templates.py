@@ -53,6 +53,7 @@ def _plain(markup: str) -> str:
 
 
 def _quoted(name: str) -> str:
+    name = name.strip()
     return f"'{name}'" if '"' in name else f'"{name}"'
 
 
