@@ -42,9 +42,16 @@ class Mutant:
 @cache
 def mutants() -> Mapping[str, Mutant]:
     """All mutants by id."""
-    from scenarios.mutations import amplitude_people, amplitude_reading, amplitude_uploads, connector, simulator
+    from scenarios.mutations import (
+        amplitude_people,
+        amplitude_reading,
+        amplitude_uploads,
+        braze_messaging,
+        connector,
+        simulator,
+    )
 
-    files = (connector, simulator, amplitude_uploads, amplitude_people, amplitude_reading)
+    files = (connector, simulator, amplitude_uploads, amplitude_people, amplitude_reading, braze_messaging)
     return {each.id: each for file in files for each in file.MUTANTS}
 
 

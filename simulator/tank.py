@@ -219,6 +219,8 @@ class Tanks:
         else:
             self.folder = None
         self.store = Store(state, directory)
+        self.urls: dict[str, str] = {}
+        """Base URL of each platform of this server by name; empty in a process that only answers requests."""
         self._open: dict[str, Tank] = {}
         self._lock = threading.RLock()
 

@@ -5,9 +5,9 @@ What lives here: the catalogue of Currents events, the generator of realistic on
 Amplitude.
 """
 
-from simulator.braze import currents_feed, pending
+from simulator.braze import currents_feed, delivering, pending
 from simulator.braze.app import create_app
 
-TIMERS = {**currents_feed.TIMERS, **pending.TIMERS}
+TIMERS = {**currents_feed.TIMERS, **pending.TIMERS, **delivering.TIMERS}
 
 __all__ = ["TIMERS", "create_app"]

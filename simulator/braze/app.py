@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import flask
 
-from simulator.braze import cohort_import, exporting, identity_api, permissions, track
+from simulator.braze import cohort_import, exporting, identity_api, messaging_routes, permissions, track
 from simulator.braze.refusals import refuse
 from simulator.braze.transport import JsonHandler, find, find_partner, gated, refuse_key, refuse_partner
 from simulator.exchange import Answer, Request, Route, make_app
@@ -31,8 +31,12 @@ HANDLERS: Mapping[str, tuple[JsonHandler, str, int]] = {
     "POST /users/export/ids": (exporting.ids, "braze_export_ids", 201),
     "POST /partners/<partner>/cohorts": (cohort_import.name, "braze_cohort", 201),
     "POST /partners/<partner>/cohorts/users": (cohort_import.users, "braze_cohort_users", 201),
+    **messaging_routes.HANDLERS,
 }
 """What is simulated: the handler, the schema it publishes, and the status of success."""
+
+READERS: Mapping[str, tuple[JsonHandler, tuple[str, ...]]] = {**messaging_routes.READERS}
+"""What is read without a body: the handler and its query parameters."""
 
 _REFUSALS = {
     400: "refused: the body does not fit",
@@ -62,6 +66,11 @@ def _route(endpoint: str, row: Mapping[str, object], folder: str) -> Route:
     method, path = endpoint.split()
     finder, refuser = (find_partner, refuse_partner) if path.startswith("/partners/") else (find, refuse_key)
     document = f"{_DOCUMENT}, {folder}"
+    if endpoint in READERS:
+        read, query = READERS[endpoint]
+        answers = {200: "success", **_REFUSALS}
+        view = gated(row, read)
+        return Route(method, path, path, view, finder, refuser, document, responses=answers, query=query)
     if endpoint not in HANDLERS:
         return Route(method, path, path, None, finder, refuser, document)
     handle, schema, status = HANDLERS[endpoint]

@@ -39,11 +39,13 @@ class Context:
 
 @dataclass
 class Effects:
-    """``points`` by profile and UTC day; ``activity`` rows; ``names`` with the type first seen."""
+    """``points`` by profile and UTC day; ``activity`` rows; ``names`` with the type first seen; ``happened`` is what
+    else Currents tells: ``(uid, event type, values)``."""
 
     points: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
     activity: list[tuple[int, str, str, int, str]] = field(default_factory=list)
     names: dict[tuple[str, str], str] = field(default_factory=dict)
+    happened: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
 
     def bill(self, profile: Profile, points: int, now_ms: int) -> None:
         if points:
@@ -138,7 +140,7 @@ def write_attributes(
             if ("attribute", name) not in context.blocked:
                 _write_custom(profile, name, value, merge, context, effects, now_ms)
     if given.get("subscription_groups"):
-        subscribe(people, profile, given["subscription_groups"], now_ms)
+        subscribe(people, profile, given["subscription_groups"], now_ms, effects)
     for each in given.get("push_tokens") or ():
         take_token(people, profile, token_row(each, context), now_ms)
 
@@ -168,18 +170,33 @@ def _write_custom(
     effects.names.setdefault(("attribute", name), attributes.kind(done.value))
 
 
-def subscribe(people: People, profile: Profile, groups: Sequence[Mapping[str, Any]], now_ms: int) -> None:
+def subscribe(
+    people: People, profile: Profile, groups: Sequence[Mapping[str, Any]], now_ms: int, effects: Effects | None = None
+) -> None:
     """Set group states; a change by external id goes to every other profile of the same e-mail too."""
     states = {each["subscription_group_id"]: each["subscription_state"] for each in groups}
-    profile.subscriptions.update(states)
+    _join(profile, states, effects)
     email = profile.standard.get("email")
     if profile.external_id is None or email is None:
         return
     people.reindex(profile)
     for other in people.all("email", email):
         if other is not profile:
-            other.subscriptions.update(states)
+            _join(other, states, effects)
             people.touch(other, now_ms)
+
+
+def _join(profile: Profile, states: Mapping[str, str], effects: Effects | None) -> None:
+    """Set the states of one profile; Currents tells those that are new."""
+    for group, state in states.items():
+        if effects is not None and profile.subscriptions.get(group) != state:
+            told = {
+                "subscription_group_id": group,
+                "subscription_status": "Unsubscribed" if state == "unsubscribed" else "Subscribed",
+                "email_address": profile.standard.get("email"),
+            }
+            effects.happened.append((profile.uid, "users.behaviors.subscriptiongroup.StateChange", told))
+        profile.subscriptions[group] = state
 
 
 def token_row(given: Mapping[str, Any], context: Context) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from simulator.braze import data_points, dates
 from simulator.braze.applying import Effects
@@ -19,6 +19,9 @@ from simulator.braze.identity import People, Profile
 from simulator.braze.user_tables import activity, counters, identifiers, names, profiles
 from simulator.store import insert_rows, rows_in, upsert_rows
 from simulator.tank import Tank
+
+FOLLOWING: list[Table] = [activity]
+"""Tables whose rows (column ``uid``) go over to the kept profile of a merge; their owners add them."""
 
 _COLUMNS = ("uid", "braze_id", "external_id", "updated_ms", "updated_n", "data", "gone", "into_uid")
 _DATA = (
@@ -123,7 +126,8 @@ def save(conn: Connection, people: People, effects: Effects | None = None, sourc
         note_names(conn, effects.names)
     if people.moved_activity:
         moved = [(new, old) for old, new in people.moved_activity]
-        conn.exec_driver_sql(f"UPDATE {activity.name} SET uid = {mark} WHERE uid = {mark}", moved)
+        for table in FOLLOWING:
+            conn.exec_driver_sql(f"UPDATE {table.name} SET uid = {mark} WHERE uid = {mark}", moved)
 
 
 def note_names(conn: Connection, seen: dict[tuple[str, str], str]) -> None:

@@ -87,20 +87,24 @@ class Verdict:
     start_ms: int
 
 
-def count(conn: Connection, plan: Plan, pool: str, caps: Mapping[str, Any], now_ms: int) -> Verdict:
+def count(
+    conn: Connection, plan: Plan, pool: str, caps: Mapping[str, Any], now_ms: int, part: str = ""
+) -> Verdict:
     """Count one request in its pool, unless it is over the limit.
 
     :param caps: limits of this tank in place of the plan's, by pool (the setting ``braze.pool_limits``).
+    :param part: what the pool is counted by, where each value has a counter of its own.
     """
+    kept = f"{pool}:{part}" if part else pool
     cap = caps.get(pool)
     mine = [Window(cap if isinstance(cap, int) else each.limit, each.length_ms) for each in plan.pools[pool]]
-    rows = rows_in(conn, windows, ("window_ms", "start_ms", "used"), "pool", [pool])
+    rows = rows_in(conn, windows, ("window_ms", "start_ms", "used"), "pool", [kept])
     held = {row[0]: row[2] for row in rows if row[1] == now_ms - now_ms % row[0]}
     used = [held.get(each.length_ms, 0) for each in mine]
     over = [each for each, n in zip(mine, used, strict=True) if n >= each.limit]
     if not over:
         used = [n + 1 for n in used]
-        counted = [(pool, each.length_ms, each.start_ms(now_ms), n) for each, n in zip(mine, used, strict=True)]
+        counted = [(kept, each.length_ms, each.start_ms(now_ms), n) for each, n in zip(mine, used, strict=True)]
         upsert_rows(conn, windows, ("pool", "window_ms", "start_ms", "used"), counted, ("pool", "window_ms"))
     told, n = (over[0], over[0].limit) if over else (mine[-1], used[-1])
     seconds_left = plan.tells_seconds_left and pool in ("track", "track_bulk")

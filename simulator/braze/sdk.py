@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, String, Table
 
-from simulator.braze import applying, dates, identity, merging, profile_store, track_checks, writes
+from simulator.braze import applying, currents_live, dates, identity, merging, profile_store, track_checks, writes
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
 from simulator.store import metadata, rows_in, upsert_rows
@@ -34,6 +34,13 @@ ACTIONS = (
     "event",
     "purchase",
     "push_token",
+    "subscribe",
+    "location",
+    "install_attribution",
+    "news_feed",
+    "news_feed_card",
+    "news_feed_click",
+    "uninstall",
 )
 
 
@@ -42,7 +49,9 @@ def act(conn: Connection, tank: Tank, action: Mapping[str, Any], now_ms: int) ->
 
     ``action`` has ``device_id``, ``do`` (one of :data:`ACTIONS`) and what that needs: ``external_id`` for
     ``change_user``, ``alias_name`` and ``alias_label``, ``attributes``, ``name`` and ``properties`` of an event,
-    ``product_id``, ``price``, ``currency`` of a purchase, ``token``. Raises ValueError when something is missing.
+    ``product_id``, ``price``, ``currency`` of a purchase, ``token``; for ``subscribe`` a ``subscription_group_id`` with
+    its ``subscription_state``; ``latitude`` and ``longitude``; the ``source`` of an installation; the ``card_id`` of a
+    card in the news feed. Raises ValueError when something is missing.
     """
     device_id, do = action["device_id"], action["do"]
     people, profile = _open(conn, tank, action, now_ms)
@@ -60,6 +69,7 @@ def act(conn: Connection, tank: Tank, action: Mapping[str, Any], now_ms: int) ->
         carry=bool(tank.settings["braze.merge_cohorts"]),
     )
     upsert_rows(conn, installs, ("device_id", "uid"), [(device_id, profile.uid)], ("device_id",))
+    currents_live.report(conn, tank, people, effects, now_ms, device_id)
     return profile
 
 
@@ -144,6 +154,7 @@ def _session_end(
     _people: People, profile: Profile, _action: Mapping[str, Any], _context: Context, effects: Effects, now_ms: int
 ) -> None:
     effects.bill(profile, 1, now_ms)
+    effects.happened.append((profile.uid, "users.behaviors.app.SessionEnd", {}))
 
 
 def _add_alias(
@@ -192,6 +203,52 @@ def _push_token(
     applying.take_token(people, profile, applying.token_row(action, context), now_ms)
 
 
+def _subscribe(
+    people: People, profile: Profile, action: Mapping[str, Any], _context: Context, effects: Effects, now_ms: int
+) -> None:
+    group = {name: _need(action, name) for name in ("subscription_group_id", "subscription_state")}
+    applying.subscribe(people, profile, [group], now_ms, effects)
+
+
+def _location(
+    _people: People, profile: Profile, action: Mapping[str, Any], _context: Context, effects: Effects, now_ms: int
+) -> None:
+    """The place becomes the profile's most recent one, which costs a data point."""
+    place = {name: float(_need(action, name)) for name in ("latitude", "longitude")}
+    profile.standard["current_location"] = dict(place)
+    effects.bill(profile, 1, now_ms)
+    more = {name: float(action[name]) for name in ("altitude", "ll_accuracy", "alt_accuracy") if name in action}
+    effects.happened.append((profile.uid, "users.behaviors.Location", {**place, **more}))
+
+
+def _attribution(
+    _people: People, profile: Profile, action: Mapping[str, Any], _context: Context, effects: Effects, _now_ms: int
+) -> None:
+    profile.stats["attributed_source"] = str(_need(action, "source"))
+    told = {"source": profile.stats["attributed_source"]}
+    effects.happened.append((profile.uid, "users.behaviors.InstallAttribution", told))
+
+
+def _sees(type_: str, *needs: str) -> Any:
+    """Something that is only looked at or tapped."""
+
+    def see(
+        _people: People, profile: Profile, action: Mapping[str, Any], _context: Context, effects: Effects, _now_ms: int
+    ) -> None:
+        effects.happened.append((profile.uid, type_, {name: _need(action, name) for name in needs}))
+
+    return see
+
+
+def _uninstall(
+    _people: People, profile: Profile, action: Mapping[str, Any], _context: Context, effects: Effects, now_ms: int
+) -> None:
+    """The app is gone from the device and its push token with it; Braze learns it at once here."""
+    profile.tokens = [each for each in profile.tokens if each.get("device_id") != action["device_id"]]
+    profile.stats["uninstalled_at"] = dates.shown(now_ms)
+    effects.happened.append((profile.uid, "users.behaviors.Uninstall", {}))
+
+
 _DO = {
     "session_start": _session_start,
     "session_end": _session_end,
@@ -200,4 +257,11 @@ _DO = {
     "event": _event,
     "purchase": _purchase,
     "push_token": _push_token,
+    "subscribe": _subscribe,
+    "location": _location,
+    "install_attribution": _attribution,
+    "news_feed": _sees("users.behaviors.app.NewsFeedImpression"),
+    "news_feed_card": _sees("users.messages.newsfeedcard.Impression", "card_id"),
+    "news_feed_click": _sees("users.messages.newsfeedcard.Click", "card_id"),
+    "uninstall": _uninstall,
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from simulator.braze import applying, attributes, cohort_membership, identity, merging, profile_store
+from simulator.braze import applying, attributes, cohort_membership, currents_live, identity, merging, profile_store
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
 from simulator.braze.user_tables import cohort_members, cohorts
@@ -42,9 +42,9 @@ def track(conn: Connection, tank: Tank, payload: Any, received_ms: int, now_ms: 
 
 
 def track_people(
-    conn: Connection, tank: Tank, objects: list[Any], received_ms: int, now_ms: int
+    conn: Connection, tank: Tank, objects: list[Any], received_ms: int, now_ms: int, source: str = "api"
 ) -> tuple[People, Effects]:
-    """The same, answering the profiles in hand and the effects."""
+    """The same, answering the profiles in hand and the effects; ``source`` is billed."""
     people = profile_store.load(conn, tank, applying.wanted(objects), now_ms)
     more: set[Key] = set()
     for array, given in objects:
@@ -55,7 +55,8 @@ def track_people(
     if more:
         profile_store.load_more(conn, people, more)
     effects = applying.apply(people, objects, context(conn, tank), received_ms, now_ms)
-    profile_store.save(conn, people, effects)
+    profile_store.save(conn, people, effects, source)
+    currents_live.report(conn, tank, people, effects, now_ms)
     return people, effects
 
 

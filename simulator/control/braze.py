@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulator.braze import cohort_membership, data_points, identity, pending, permissions, profile_store, sdk
+from simulator.control import braze_messaging
 from simulator.control.desk import NotThere
 from simulator.control.frame import Ask, ControlRoute
 
@@ -132,4 +133,5 @@ ROUTES = (
     ControlRoute("POST", f"{_T}/sdk", "let devices do things", act, {200: "users"}, "braze_sdk"),
     ControlRoute("GET", f"{_T}/names", "names of custom data", listed_names, {200: "names"}),
     ControlRoute("PUT", f"{_T}/names", "block names, force types", change_names, {200: "names"}, "braze_names"),
+    *braze_messaging.ROUTES,
 )

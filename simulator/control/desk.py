@@ -42,6 +42,7 @@ class Desk:
     ) -> None:
         self.tanks = tanks
         self.urls = dict(urls)
+        tanks.urls = self.urls
         self.handlers = handlers
         self.seed = seed
         self.default_region = default_region

@@ -8,13 +8,15 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from werkzeug.test import TestResponse
 
 from simulator import braze, ledger
-from simulator.braze import currents_feed, profile_store
+from simulator.braze import currents_feed, marketing, profile_store
 from simulator.tank import Tank, Tanks
 from simulator.timekeeper import Timekeeper
 
@@ -154,10 +156,14 @@ class Workspace:
 
     numbers = itertools.count()
 
-    def __init__(self, tanks: Tanks, **settings: Any) -> None:
+    def __init__(self, tanks: Tanks, name: str | None = None, **settings: Any) -> None:
         given = {"braze.apply_delay_ms": 0, "braze.merge_delay_ms": 0, "clock.settle_ms": 0}
         given.update({f"braze.{name}": value for name, value in settings.items()})
-        self.tank = tanks.create(f"brz-{next(self.numbers)}", settings=given)
+        self.join(tanks, tanks.create(name or f"brz-{next(self.numbers)}", settings=given).id)
+
+    def join(self, tanks: Tanks, tank_id: str) -> None:
+        """Take up a tank that is there already."""
+        self.tank = tanks.get(tank_id)
         self.keeper = Timekeeper(self.tank, braze.TIMERS)
         self.client = braze.create_app(tanks).test_client()
 
@@ -223,3 +229,78 @@ def make_workspace() -> Iterator[Callable[..., Workspace]]:
 @pytest.fixture
 def workspace(make_workspace: Callable[..., Workspace]) -> Workspace:
     return make_workspace()
+
+
+class Messaging:
+    """A workspace with a marketer: campaigns by definition, messages by person."""
+
+    def __init__(self, workspace: Any) -> None:
+        self.workspace = workspace
+        self.tank = workspace.tank
+
+    def campaign(self, *variations: Any, **more: Any) -> marketing.Marketed:
+        return self._made("campaign", {"name": "Spring", "variations": list(variations), **more})
+
+    def canvas(self, *steps: Any, **more: Any) -> marketing.Marketed:
+        return self._made("canvas", {"name": "Flow", "variants": [{"name": "A", "steps": list(steps)}], **more})
+
+    def _made(self, kind: Any, definition: Any) -> marketing.Marketed:
+        with self.tank.store.write() as conn:
+            return marketing.make(conn, self.tank, kind, definition, self.tank.clock.now_ms(conn))
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self.workspace.post(path, body)
+
+    def get(self, path: str, **query: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.workspace.key}"}
+        return self.workspace.client.get(path, query_string=query, headers=headers)
+
+    def messages(self, **equal: Any) -> list[dict[str, Any]]:
+        """Messages in order: ``who``, ``channel``, ``state``, ``reason``, ``rendered``, ``at``."""
+        with self.tank.store.read() as conn:
+            rows = conn.exec_driver_sql(
+                "SELECT m.*, p.external_id FROM braze_messages m JOIN braze_profiles p ON p.uid = m.uid ORDER BY m.n"
+            ).mappings()
+            shown = [
+                {**row, "who": row["external_id"], "rendered": orjson.loads(row["rendered"] or "null")} for row in rows
+            ]
+        return [each for each in shown if all(each[name] == value for name, value in equal.items())]
+
+    def sent(self, **equal: Any) -> list[str]:
+        return [each["who"] for each in self.messages(state="sent", **equal)]
+
+    def advance(self, ms: int) -> None:
+        self.workspace.advance(ms)
+
+
+@pytest.fixture
+def shop(make_workspace: Callable[..., Workspace]) -> Messaging:
+    """People a to d have an address; b is unsubscribed, c has opted in; nobody opens anything."""
+    workspace = make_workspace(behaviour={"users.messages.email.Open": {"p": 0}})
+    people: list[dict[str, Any]] = [
+        {"external_id": each, "email": f"{each}@example.com", "first_name": each.upper()} for each in "abcd"
+    ]
+    people[1]["email_subscribe"], people[2]["email_subscribe"] = "unsubscribed", "opted_in"
+    workspace.attributes(*people)
+    return Messaging(workspace)
+
+
+@pytest.fixture
+def make_shop(make_workspace: Callable[..., Workspace]) -> Callable[..., Messaging]:
+    """A workspace with a marketer, by its settings."""
+    return lambda **settings: Messaging(make_workspace(**settings))
+
+
+@pytest.fixture
+def reopen(tmp_path: Path) -> Callable[..., Messaging]:
+    """Opens one workspace that is kept in a file, anew at every call; settings make it at the first."""
+
+    def open_(**settings: Any) -> Messaging:
+        tanks = Tanks(tmp_path / "state.db")
+        if not tanks.list():
+            return Messaging(Workspace(tanks, name="kept", **settings))
+        workspace = Workspace.__new__(Workspace)
+        workspace.join(tanks, "kept")
+        return Messaging(workspace)
+
+    return open_
