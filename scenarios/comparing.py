@@ -58,7 +58,11 @@ def missing(value: Any) -> bool:
 
 def narrowed(expected: Any, received: Any) -> Any:
     """Of ``received``, what ``expected`` speaks of, so that a difference is easy to see."""
-    if isinstance(expected, Mapping) and isinstance(received, Mapping) and not expected.keys() & {"$matches", "$not", "$at_least"}:
+    if (
+        isinstance(expected, Mapping)
+        and isinstance(received, Mapping)
+        and not expected.keys() & {"$matches", "$not", "$at_least"}
+    ):
         return {k: narrowed(expected[k], received[k]) for k in expected if k in received}
     return received
 

@@ -90,7 +90,8 @@ class View:
         """Profiles, each with ``event_counts``: how often each custom event was done."""
         found: list[dict[str, Any]] = self._control.call("GET", "/braze/users", limit=100000)["users"]
         return [
-            {**each, "event_counts": {event["name"]: event["count"] for event in each["custom_events"]}} for each in found
+            {**each, "event_counts": {event["name"]: event["count"] for event in each["custom_events"]}}
+            for each in found
         ]
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from scenarios.mutants import Mutant
 
@@ -55,7 +55,11 @@ def _stores_what_fits(original: Any) -> Any:
 def _tank_of(_usage: Any) -> Any:
     class Tank:
         id, seed = "mutant", 0
-        settings = {"amplitude.dedupe_days": 7, "amplitude.dedupe_by_event_id": False, "amplitude.property_updates_per_hour": 1800}  # noqa: RUF012
+        settings: ClassVar[dict[str, object]] = {
+            "amplitude.dedupe_days": 7,
+            "amplitude.dedupe_by_event_id": False,
+            "amplitude.property_updates_per_hour": 1800,
+        }
 
     return Tank()
 
@@ -128,7 +132,14 @@ def _no_version(original: Any) -> Any:
 
 
 def _no_check(original: Any) -> Any:
-    return lambda events, rules: ([each for each in events if isinstance(each, dict) and "event_type" in each and ("user_id" in each or "device_id" in each)], None)
+    return lambda events, rules: (
+        [
+            each
+            for each in events
+            if isinstance(each, dict) and "event_type" in each and ("user_id" in each or "device_id" in each)
+        ],
+        None,
+    )
 
 
 def _no_size(original: Any) -> Any:

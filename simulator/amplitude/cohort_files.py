@@ -52,7 +52,9 @@ def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
     each = func.json_each(tables.properties.c.properties).table_valued("key", "value")
     member = cohort_tables.members.c
     held = cohort_tables.members.join(tables.properties, tables.properties.c.amplitude_id == member.amplitude_id)
-    query = select(each.c.key).select_from(held.join(each, literal_column("1") == 1)).where(member.cohort_id == cohort_id)
+    query = (
+        select(each.c.key).select_from(held.join(each, literal_column("1") == 1)).where(member.cohort_id == cohort_id)
+    )
     return sorted(conn.execute(query.distinct()).scalars())
 
 

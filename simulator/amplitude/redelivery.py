@@ -36,9 +36,7 @@ class Step:
     due_ms: int = 0
 
 
-def answered(
-    progress: Progress, status: int | None, now_ms: int, delays_ms: Sequence[int], rng: random.Random
-) -> Step:
+def answered(progress: Progress, status: int | None, now_ms: int, delays_ms: Sequence[int], rng: random.Random) -> Step:
     """What follows the answer ``status`` (None: none came); ``delays_ms`` are the waits between attempts."""
     if status is not None and 200 <= status < 300:
         return Step("delivered", progress)

@@ -247,9 +247,7 @@ def _bodies(conn: Connection, tank: Tank, numbers: Sequence[int]) -> dict[int, b
     return found
 
 
-def _settle(
-    conn: Connection, tank: Tank, sync_id: str, row: Any, outcome: feeds.Outcome | None, now_ms: int
-) -> None:
+def _settle(conn: Connection, tank: Tank, sync_id: str, row: Any, outcome: feeds.Outcome | None, now_ms: int) -> None:
     """Note what came of one request; no outcome means that there was nothing left to send (a deleted person)."""
     mine = _payloads.c.n == row.n
     if outcome is None:

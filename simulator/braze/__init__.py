@@ -5,9 +5,15 @@ What lives here: the catalogue of Currents events, the generator of realistic on
 Amplitude.
 """
 
-from simulator.braze import currents_feed, delivering, pending
+from simulator.braze import currents_feed, delivering, pending, segment_export, segment_sizes
 from simulator.braze.app import create_app
 
-TIMERS = {**currents_feed.TIMERS, **pending.TIMERS, **delivering.TIMERS}
+TIMERS = {
+    **currents_feed.TIMERS,
+    **pending.TIMERS,
+    **delivering.TIMERS,
+    **segment_export.TIMERS,
+    **segment_sizes.TIMERS,
+}
 
 __all__ = ["TIMERS", "create_app"]

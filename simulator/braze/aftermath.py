@@ -19,6 +19,7 @@ from simulator.braze import (
     behaviour,
     conversions,
     dates,
+    email_tables,
     marketing,
     message_counts,
     message_events,
@@ -142,11 +143,13 @@ def _change(conn: Connection, people: People, profile: Profile, does: str, own: 
     if does in ("hard_bounce", "spam"):
         email = own.get("email_address") or profile.standard.get("email")
         if email:
-            reach.mark_address(conn, does, [str(email)], now_ms)
+            email_tables.mark(conn, "spam" if does == "spam" else "hard_bounce", [str(email)], now_ms)
     elif does == "unsubscribe":
         for each in _same_address(conn, people, profile):
             each.standard["email_subscribe"] = "unsubscribed"
             people.touch(each, now_ms)
+        if profile.standard.get("email"):
+            email_tables.note_states(conn, [(profile.standard["email"], "unsubscribed", now_ms)])
     elif does in ("leave_group", "join_group") and own.get("subscription_group_id"):
         state = "subscribed" if does == "join_group" else "unsubscribed"
         profile.subscriptions[str(own["subscription_group_id"])] = state

@@ -9,15 +9,27 @@ from collections.abc import Mapping
 
 import flask
 
-from simulator.braze import cohort_import, exporting, identity_api, messaging_routes, permissions, track
+from simulator.braze import (
+    cohort_import,
+    email_lists,
+    exporting,
+    identity_api,
+    listing,
+    messaging_routes,
+    permissions,
+    segment_export,
+    subscription_api,
+    track,
+)
+from simulator.braze.queries import Asking
 from simulator.braze.refusals import refuse
-from simulator.braze.transport import JsonHandler, find, find_partner, gated, refuse_key, refuse_partner
+from simulator.braze.transport import JsonHandler, Served, find, find_partner, gated, refuse_key, refuse_partner
 from simulator.exchange import Answer, Request, Route, make_app
 from simulator.tank import Tanks
 
 _DOCUMENT = "Braze docs, REST API"
 
-HANDLERS: Mapping[str, tuple[JsonHandler, str, int]] = {
+HANDLERS: Mapping[str, Served] = {
     "POST /users/track": (track.track, "braze_track", 201),
     "POST /users/track/bulk": (track.bulk, "braze_track", 201),
     "POST /users/track/sync": (track.sync, "braze_track", 201),
@@ -32,8 +44,12 @@ HANDLERS: Mapping[str, tuple[JsonHandler, str, int]] = {
     "POST /partners/<partner>/cohorts": (cohort_import.name, "braze_cohort", 201),
     "POST /partners/<partner>/cohorts/users": (cohort_import.users, "braze_cohort_users", 201),
     **messaging_routes.HANDLERS,
+    **listing.HANDLERS,
+    **subscription_api.HANDLERS,
+    **email_lists.HANDLERS,
+    **segment_export.HANDLERS,
 }
-"""What is simulated: the handler, the schema it publishes, and the status of success."""
+"""What is simulated."""
 
 READERS: Mapping[str, tuple[JsonHandler, tuple[str, ...]]] = {**messaging_routes.READERS}
 """What is read without a body: the handler and its query parameters."""
@@ -54,12 +70,20 @@ def create_app(tanks: Tanks) -> flask.Flask:
 
 
 def routes() -> list[Route]:
-    """The documented endpoints."""
-    return [
+    """The documented endpoints, and the link that an export answers."""
+    documented = [
         _route(endpoint, row, folder)
         for folder, endpoints in permissions.endpoints().items()
         for endpoint, row in endpoints.items()
     ]
+    return [*documented, _file_route()]
+
+
+def _file_route() -> Route:
+    link, document = segment_export.LINK, segment_export.SOURCE
+    answers = {200: "the file", 403: "not ready, or too late"}
+    view, finder, refuser = segment_export.download, segment_export.find_by_link, segment_export.denied
+    return Route("GET", link, link, view, finder, refuser, document, responses=answers, produces=("application/zip",))
 
 
 def _route(endpoint: str, row: Mapping[str, object], folder: str) -> Route:
@@ -75,7 +99,9 @@ def _route(endpoint: str, row: Mapping[str, object], folder: str) -> Route:
         return Route(method, path, path, None, finder, refuser, document)
     handle, schema, status = HANDLERS[endpoint]
     answers = {status: "success", **_REFUSALS, **({423: "the cohort is locked"} if "cohorts" in path else {})}
-    return Route(method, path, path, gated(row, handle), finder, refuser, document, schema, responses=answers)
+    query = tuple(each.name for each in handle.parameters) if isinstance(handle, Asking) else ()
+    view = gated(row, handle)
+    return Route(method, path, path, view, finder, refuser, document, schema, responses=answers, query=query)
 
 
 def _not_found(_request: Request) -> Answer:

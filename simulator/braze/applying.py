@@ -39,13 +39,20 @@ class Context:
 
 @dataclass
 class Effects:
-    """``points`` by profile and UTC day; ``activity`` rows; ``names`` with the type first seen; ``happened`` is what
-    else Currents tells: ``(uid, event type, values)``."""
+    """``points`` by profile and UTC day; ``activity`` rows; ``names`` with the type first seen.
+
+    ``happened`` is what else Currents tells: ``(uid, event type, values)``. ``groups``: changed group states as
+    ``(uid, group, state)``; ``email_states``: global states of addresses as ``(email, state, ms)``; ``addressed``:
+    profiles that were given an address.
+    """
 
     points: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
     activity: list[tuple[int, str, str, int, str]] = field(default_factory=list)
     names: dict[tuple[str, str], str] = field(default_factory=dict)
     happened: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list)
+    groups: list[tuple[int, str, str]] = field(default_factory=list)
+    email_states: list[tuple[str, str, int]] = field(default_factory=list)
+    addressed: set[int] = field(default_factory=set)
 
     def bill(self, profile: Profile, points: int, now_ms: int) -> None:
         if points:
@@ -140,7 +147,13 @@ def write_attributes(
             if ("attribute", name) not in context.blocked:
                 _write_custom(profile, name, value, merge, context, effects, now_ms)
     if given.get("subscription_groups"):
-        subscribe(people, profile, given["subscription_groups"], now_ms, effects)
+        subscribe(people, profile, given["subscription_groups"], effects, now_ms)
+    if given.get("email") is not None or given.get("phone") is not None:
+        effects.addressed.add(profile.uid)
+    if profile.standard.get("email") and ("email_subscribe" in given or "email" in given):
+        state = profile.standard.get("email_subscribe", "subscribed")
+        if "email_subscribe" in given or state == "unsubscribed":
+            effects.email_states.append((profile.standard["email"], state, now_ms))
     for each in given.get("push_tokens") or ():
         take_token(people, profile, token_row(each, context), now_ms)
 
@@ -170,33 +183,27 @@ def _write_custom(
     effects.names.setdefault(("attribute", name), attributes.kind(done.value))
 
 
+def set_states(profile: Profile, states: Mapping[str, str], effects: Effects) -> None:
+    """Set group states of one profile and note those that changed."""
+    changed = {group: state for group, state in states.items() if profile.subscriptions.get(group) != state}
+    profile.subscriptions.update(changed)
+    effects.groups += [(profile.uid, group, state) for group, state in changed.items()]
+
+
 def subscribe(
-    people: People, profile: Profile, groups: Sequence[Mapping[str, Any]], now_ms: int, effects: Effects | None = None
+    people: People, profile: Profile, groups: Sequence[Mapping[str, Any]], effects: Effects, now_ms: int
 ) -> None:
     """Set group states; a change by external id goes to every other profile of the same e-mail too."""
     states = {each["subscription_group_id"]: each["subscription_state"] for each in groups}
-    _join(profile, states, effects)
+    set_states(profile, states, effects)
     email = profile.standard.get("email")
     if profile.external_id is None or email is None:
         return
     people.reindex(profile)
     for other in people.all("email", email):
         if other is not profile:
-            _join(other, states, effects)
+            set_states(other, states, effects)
             people.touch(other, now_ms)
-
-
-def _join(profile: Profile, states: Mapping[str, str], effects: Effects | None) -> None:
-    """Set the states of one profile; Currents tells those that are new."""
-    for group, state in states.items():
-        if effects is not None and profile.subscriptions.get(group) != state:
-            told = {
-                "subscription_group_id": group,
-                "subscription_status": "Unsubscribed" if state == "unsubscribed" else "Subscribed",
-                "email_address": profile.standard.get("email"),
-            }
-            effects.happened.append((profile.uid, "users.behaviors.subscriptiongroup.StateChange", told))
-        profile.subscriptions[group] = state
 
 
 def token_row(given: Mapping[str, Any], context: Context) -> dict[str, Any]:

@@ -231,13 +231,3 @@ _FILTERS: Mapping[
     "email_subscription_status": (_state_problem, _state("email_subscribe")),
     "last_used_app": (_used_problem, _used),
 }
-
-
-def members(_conn: Connection, _tank: Tank, segment_id: object, _now_ms: int) -> Any:
-    """A select of the numbers of a segment's people; None when no segment is named."""
-    return None if segment_id is None else select(profiles.c.uid).where(profiles.c.uid < 0)
-
-
-def segment_known(_conn: Connection, _segment_id: object) -> bool:
-    """Whether there is a segment of this id."""
-    return False

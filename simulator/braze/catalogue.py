@@ -54,9 +54,7 @@ class EventType:
 
 @cache
 def _loaded() -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = yaml.safe_load(
-        Path(__file__).with_name("currents_catalogue.yaml").read_text("utf-8")
-    )
+    loaded: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_name("currents_catalogue.yaml").read_text("utf-8"))
     return loaded
 
 
@@ -104,9 +102,7 @@ def _event(
     unknown = (set(each["properties"]) - set(table)) | (always - set(each["properties"]))
     if unknown or len(set(each["properties"])) != len(each["properties"]):
         raise ValueError(f"events: {each['type']} names {min(unknown, default='a property twice')}")
-    renamed: Mapping[str, str] = next(
-        (names for part, names in wire.items() if f".{part}." in each["type"]), {}
-    )
+    renamed: Mapping[str, str] = next((names for part, names in wire.items() if f".{part}." in each["type"]), {})
     properties = {}
     for name in each["properties"]:
         only_if = None if name in always else table[name].get("only_if")
@@ -181,9 +177,7 @@ def unfit(event: object) -> str | None:
     """What keeps an event object from the documented shape, as ``field: why``; None when it fits."""
     if _fast().is_valid(event):
         return None
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(_event_schema()).iter_errors(event)
-    )
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_event_schema()).iter_errors(event))
     if error is None:  # the two validators read a number's kind differently; the strict one decides
         return "event: does not fit the documented shape"
     field = ".".join(str(part) for part in error.absolute_path) or "event"

@@ -70,6 +70,12 @@ def title(partner: str, cohort_id: str, given: str | None) -> str:
     return plain if plain.startswith(mark) and plain.endswith(tail) else f"{mark}{plain}{tail}"
 
 
+def titles(conn: Connection) -> dict[tuple[str, str], str]:
+    """How every cohort is called, by partner and cohort id."""
+    rows = conn.execute(select(cohorts.c.partner, cohorts.c.cohort_id, cohorts.c.name))
+    return {(partner, cohort_id): title(partner, cohort_id, name) for partner, cohort_id, name in rows}
+
+
 def listed(conn: Connection) -> list[dict[str, Any]]:
     """Every cohort with its filter, title and size."""
     members = cohort_members

@@ -136,9 +136,7 @@ def answered(
     if act == "halt_lossy":
         halted = replace(_halted(told, now_ms, rules), lost=told.lost)
         return Step(rest, halted, dropped=size, reason=NOT_RESENT, notices=notices)
-    return _halt(
-        open_queue, told if act == "retry" else _halted(told, now_ms, rules), now_ms, rules, rng, notices
-    )
+    return _halt(open_queue, told if act == "retry" else _halted(told, now_ms, rules), now_ms, rules, rng, notices)
 
 
 def _without_head(queue: Queue) -> Queue:
@@ -207,9 +205,7 @@ def _halt(
 ) -> Step:
     deadline_ms = (now_ms if connector.refused_ms is None else connector.refused_ms) + rules.halt_lost_ms()
     if now_ms >= deadline_ms:
-        return Step(
-            Queue(), given_up(connector, rules), lose=True, reason=lost_reason(rules), notices=notices
-        )
+        return Step(Queue(), given_up(connector, rules), lose=True, reason=lost_reason(rules), notices=notices)
     # A last try takes place at the very end of the time.
     probe_ms = min(now_ms + rules.probe_ms(rng), deadline_ms)
     kept = replace(queue, attempts=0, resume_ms=None)

@@ -55,9 +55,7 @@ def emit(
     return ids
 
 
-def _completed(
-    tank: Tank, conn: Connection, events: Sequence[Mapping[str, Any]], now_ms: int
-) -> list[dict[str, Any]]:
+def _completed(tank: Tank, conn: Connection, events: Sequence[Mapping[str, Any]], now_ms: int) -> list[dict[str, Any]]:
     count: int | None = None
     made = []
     for index, event in enumerate(events):
@@ -84,9 +82,7 @@ def _serialized(event: Mapping[str, Any], index: int, strict: bool) -> bytes:
         raise ValueError(f"events[{index}]: not JSON: {error}") from None
 
 
-def _enqueue(
-    conn: Connection, tank: Tank, setup: Setup, made: Sequence[tuple[str, str, bytes]], now_ms: int
-) -> None:
+def _enqueue(conn: Connection, tank: Tank, setup: Setup, made: Sequence[tuple[str, str, bytes]], now_ms: int) -> None:
     wanted = selected_types(setup.events)
     most = int(tank.settings["braze.currents.max_event_bytes"])
     unselected = [id_ for type_, id_, _ in made if wanted is not None and type_ not in wanted]

@@ -78,9 +78,7 @@ def configure(conn: Connection, tank: Tank, config: Mapping[str, Any]) -> dict[s
 def _checked(config: Mapping[str, Any]) -> Setup:
     url, token, size = config.get("url"), config["token"], config["batch_size"]
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise ValueError(
-            "the Currents feed has no url yet: give one like http://127.0.0.1:9000/feeds/currents"
-        )
+        raise ValueError("the Currents feed has no url yet: give one like http://127.0.0.1:9000/feeds/currents")
     if token is not None and not isinstance(token, str):
         raise ValueError(f"token {token!r} is not text")
     if config["profile"] not in profiles():

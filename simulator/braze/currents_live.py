@@ -21,6 +21,7 @@ from simulator.braze.people import uuid_text
 from simulator.store import json_set, metadata, upsert_rows
 from simulator.tank import Tank
 
+STATE_CHANGE = "users.behaviors.subscriptiongroup.StateChange"
 sessions = Table(
     "braze_sessions",
     metadata,
@@ -38,7 +39,7 @@ def report(
 
     :param device_id: the device that did it; None for the API.
     """
-    if not effects.activity and not effects.happened:
+    if not effects.activity and not effects.happened and not effects.groups:
         return
     if message_events.watched(conn, tank):
         message_events.happen(conn, tank, _events(conn, tank, people, effects, now_ms, device_id), now_ms)
@@ -82,6 +83,15 @@ def _events(
         if type_ == "users.behaviors.app.SessionEnd":
             values |= _ended(conn, tank, device_id, now_ms)
         made.append(message_events.event(type_, now_ms, profile, values, device_id))
+    for uid, group, state in effects.groups:
+        profile = people.profiles[uid]
+        values = {
+            **_device(tank, profile, device_id),
+            "subscription_group_id": group,
+            "subscription_status": state.capitalize(),
+            "email_address": profile.standard.get("email"),
+        }
+        made.append(message_events.event(STATE_CHANGE, now_ms, profile, values, device_id))
     return made
 
 

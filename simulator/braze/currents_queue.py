@@ -74,12 +74,7 @@ _heads = Table(
 # Statements that every batch needs are made once: building them costs more than running them.
 _THE_CONNECTOR = select(_connector)
 _HEAD = select(_queue).where(_queue.c.type == bindparam("t")).order_by(_queue.c.n).limit(bindparam("most"))
-_TIMES = (
-    select(_queue.c.queued_ms)
-    .where(_queue.c.type == bindparam("t"))
-    .order_by(_queue.c.n)
-    .limit(bindparam("most"))
-)
+_TIMES = select(_queue.c.queued_ms).where(_queue.c.type == bindparam("t")).order_by(_queue.c.n).limit(bindparam("most"))
 _FIRST = select(_queue.c.n).where(_queue.c.type == bindparam("t")).order_by(_queue.c.n).limit(1)
 _OLDEST_TYPE = select(_queue.c.type).order_by(_queue.c.n).limit(1)
 _OPEN = select(_heads).where(_heads.c.type == bindparam("t"))
@@ -109,9 +104,7 @@ def load(conn: Connection) -> tuple[Setup, Connector] | None:
     if row is None:
         return None
     made = Setup(row.url, row.token, orjson.loads(row.events), row.profile, row.batch_size)
-    state = Connector(
-        row.status, row.lost, row.refused_ms, row.failing_ms, row.taken_ms, row.mailed, row.alerted
-    )
+    state = Connector(row.status, row.lost, row.refused_ms, row.failing_ms, row.taken_ms, row.mailed, row.alerted)
     return made, state
 
 

@@ -41,9 +41,7 @@ def emit_later(conn: Connection, events: Iterable[Mapping[str, Any]], now_ms: in
 
     Each happens when its turn has come; an event without a time gets that one.
     """
-    rows = [
-        (now_ms + int(index * 1000 / rate), orjson.dumps(dict(event))) for index, event in enumerate(events)
-    ]
+    rows = [(now_ms + int(index * 1000 / rate), orjson.dumps(dict(event))) for index, event in enumerate(events)]
     insert_rows(conn, _stream, ("due_ms", "body"), rows)
     if rows:
         timekeeper.schedule(conn, now_ms, "currents.stream", "currents.stream")

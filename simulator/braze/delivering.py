@@ -21,6 +21,7 @@ from simulator.braze import (
     behaviour,
     conversions,
     dispatching,
+    email_tables,
     marketing,
     message_counts,
     messaging_timer,
@@ -121,7 +122,7 @@ def _due(tank: Tank) -> list[Ready]:
         }
         people = {each.uid: each for each in profile_store.by_uid(conn, {row.uid for row in rows})}
         emails = {str(each.standard["email"]) for each in people.values() if each.standard.get("email")}
-        bad = reach.bad_addresses(conn, emails)
+        bad = email_tables.bad(conn, emails)
     ready = []
     for row in rows:
         facts, properties = orjson.loads(row.facts), orjson.loads(row.properties)

@@ -17,7 +17,15 @@ from zoneinfo import ZoneInfo
 import orjson
 from sqlalchemy import Connection, func, select
 
-from simulator.braze import audiences, conversions, marketing, message_counts, message_events, messaging_timer
+from simulator.braze import (
+    audiences,
+    conversions,
+    marketing,
+    message_counts,
+    message_events,
+    messaging_timer,
+    segments,
+)
 from simulator.braze.audiences import Given
 from simulator.braze.identity import Profile
 from simulator.braze.marketing import Marketed
@@ -139,7 +147,8 @@ def _people(
         if request.get("audience") is not None:
             found = [each for each in found if audiences.matches(request["audience"], each[0], now_ms)]
         return [(profile, {**shared, **own}) for profile, own in found], None
-    members = audiences.members(conn, tank, request.get("segment_id"), now_ms)
+    segment_id = request.get("segment_id")
+    members = None if segment_id is None else segments.members(conn, tank, segment_id, now_ms)
     profiles, after = audiences.page(conn, row.after_uid, members, request.get("audience"), now_ms)
     return [(each, shared) for each in profiles], after
 

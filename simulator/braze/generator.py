@@ -186,9 +186,7 @@ def _walk(
     channel = "sms" if any(".sms." in each["type"] for each in journey["steps"]) else "email"
     values["subscription_group_id"] = world.groups[channel]
     fresh = device is not None and "becomes" in journey and "installs" not in journey
-    chain = Chain(
-        person, device, stage in ("known", "both", "gone") and not fresh, values, source, started=start
-    )
+    chain = Chain(person, device, stage in ("known", "both", "gone") and not fresh, values, source, started=start)
     if fresh and device is not None and stage in ("known", "gone"):
         chain.guest_id = device.guest_id
     laid: list[Laid] = []

@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from simulator.braze import (
     applying,
-    audiences,
     dates,
     dispatching,
     marketing,
@@ -23,6 +22,7 @@ from simulator.braze import (
     messaging_timer,
     pending,
     rate_limits,
+    segments,
 )
 from simulator.braze.marketing import Marketed
 from simulator.braze.messaging_checks import Given, Refused
@@ -47,7 +47,7 @@ def refused(found: Refused) -> Answer:
 def _given(call: Call, body: Body, kind: Kind, **more: Any) -> Given:
     name = "canvas_id" if kind == "canvas" else "campaign_id"
     marketed = marketing.find(call.conn, body.get(name), "canvas" if kind == "canvas" else "campaign")
-    return Given(kind, marketed, lambda each: audiences.segment_known(call.conn, each), **more)
+    return Given(kind, marketed, lambda each: segments.find(call.conn, str(each)) is not None, **more)
 
 
 # -- at once

@@ -146,13 +146,4 @@ counts = Table(
     Column("number", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
-addresses = Table(
-    "braze_addresses",
-    metadata,
-    Column("email", String, primary_key=True),
-    # 'hard_bounce' or 'spam'
-    Column("kind", String, primary_key=True),
-    Column("at_ms", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
 FOLLOWING.extend((messages, entries, happenings, windows))

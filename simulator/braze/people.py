@@ -95,9 +95,7 @@ class World:
             fake = _faker()
             fake.seed_instance(rng.getrandbits(32))
             self._names = [
-                "".join(
-                    c for c in f"{fake.first_name()}.{fake.last_name()}".lower() if c.isalpha() or c == "."
-                )
+                "".join(c for c in f"{fake.first_name()}.{fake.last_name()}".lower() if c.isalpha() or c == ".")
                 for _ in range(64)
             ]
             self._places = [fake.location_on_land() for _ in range(32)]
@@ -175,8 +173,7 @@ class World:
     def dump(self) -> str:
         """The people's stages as text, for :meth:`load`."""
         return ";".join(
-            f"{number}:{STAGES.index(stage)}:{installs}"
-            for number, (stage, installs) in sorted(self.stages.items())
+            f"{number}:{STAGES.index(stage)}:{installs}" for number, (stage, installs) in sorted(self.stages.items())
         )
 
     def load(self, text: str) -> None:

@@ -87,9 +87,7 @@ class Verdict:
     start_ms: int
 
 
-def count(
-    conn: Connection, plan: Plan, pool: str, caps: Mapping[str, Any], now_ms: int, part: str = ""
-) -> Verdict:
+def count(conn: Connection, plan: Plan, pool: str, caps: Mapping[str, Any], now_ms: int, part: str = "") -> Verdict:
     """Count one request in its pool, unless it is over the limit.
 
     :param caps: limits of this tank in place of the plan's, by pool (the setting ``braze.pool_limits``).

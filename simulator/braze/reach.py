@@ -6,22 +6,19 @@ POST /messages/send (recipient_subscription_state).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
-
 from simulator.braze.channels import Channel
 from simulator.braze.identity import Profile
-from simulator.braze.messaging_tables import addresses
 from simulator.braze.standard import phone
-from simulator.store import insert_rows, rows_in
 
 PLATFORMS = ("ios", "android", "kindle", "web", "tvos", "roku")
 TRANSACTIONAL = "transactional"
 """In place of a wanted subscription state: nobody's state matters."""
 
+_BAD = {"hard_bounce": "the address has bounced", "spam": "marked as spam", "blocked": "the address is blocked"}
 _TAKEN = {
     "all": ("opted_in", "subscribed", "unsubscribed"),
     TRANSACTIONAL: ("opted_in", "subscribed", "unsubscribed"),
@@ -73,7 +70,7 @@ def _email(profile: Profile, message: Mapping[str, Any], wanted: str, bad: Mappi
     if not address:
         raise Unreachable("no e-mail address")
     if address in bad and not (wanted == TRANSACTIONAL and bad[address] == "spam"):
-        raise Unreachable({"hard_bounce": "the address has bounced", "spam": "marked as spam"}[bad[address]])
+        raise Unreachable(_BAD[bad[address]])
     if profile.standard.get("email_subscribe", "subscribed") not in _TAKEN[wanted]:
         raise Unreachable("unsubscribed from e-mail")
     _group(profile, message, wanted, default="subscribed")
@@ -119,19 +116,3 @@ def platform_of(device: Mapping[str, Any]) -> str | None:
     """The platform as Currents names it, None when the device does not tell."""
     text = str(device.get("platform") or device.get("os") or "").lower()
     return next((each for each in PLATFORMS if text.startswith(each)), None)
-
-
-# -- addresses that take no e-mail
-
-
-def bad_addresses(conn: Connection, emails: Iterable[str]) -> dict[str, str]:
-    """Which of these addresses take no e-mail, with the reason: ``hard_bounce`` or ``spam``."""
-    rows = rows_in(conn, addresses, ("email", "kind"), "email", set(emails), "ORDER BY kind DESC")
-    return {row[0]: row[1] for row in rows}
-
-
-def mark_address(conn: Connection, kind: str, emails: Iterable[str], now_ms: int) -> None:
-    """Note that addresses have bounced (``hard_bounce``) or complained (``spam``)."""
-    known = {row[0] for row in rows_in(conn, addresses, ("email", "kind"), "email", set(emails)) if row[1] == kind}
-    fresh = sorted(set(emails) - known)
-    insert_rows(conn, addresses, ("email", "kind", "at_ms"), [(email, kind, now_ms) for email in fresh])

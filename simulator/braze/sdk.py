@@ -11,7 +11,17 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, String, Table
 
-from simulator.braze import applying, currents_live, dates, identity, merging, profile_store, track_checks, writes
+from simulator.braze import (
+    applying,
+    currents_live,
+    dates,
+    identity,
+    merging,
+    profile_store,
+    subscribing,
+    track_checks,
+    writes,
+)
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
 from simulator.store import metadata, rows_in, upsert_rows
@@ -62,6 +72,7 @@ def act(conn: Connection, tank: Tank, action: Mapping[str, Any], now_ms: int) ->
     else:
         _DO[do](people, profile, action, context, effects, now_ms)
     people.touch(profile, now_ms)
+    subscribing.follow(conn, people, effects, now_ms)
     profile_store.save(conn, people, effects, "sdk")
     writes.leave_cohorts(
         conn,
@@ -207,7 +218,7 @@ def _subscribe(
     people: People, profile: Profile, action: Mapping[str, Any], _context: Context, effects: Effects, now_ms: int
 ) -> None:
     group = {name: _need(action, name) for name in ("subscription_group_id", "subscription_state")}
-    applying.subscribe(people, profile, [group], now_ms, effects)
+    applying.subscribe(people, profile, [group], effects, now_ms)
 
 
 def _location(

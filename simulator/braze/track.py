@@ -10,7 +10,17 @@ from typing import Any
 
 import orjson
 
-from simulator.braze import applying, exporting, identity, pending, profile_store, rate_limits, track_checks, writes
+from simulator.braze import (
+    applying,
+    exporting,
+    identity,
+    pending,
+    profile_store,
+    rate_limits,
+    subscription_groups,
+    track_checks,
+    writes,
+)
 from simulator.braze.refusals import refuse
 from simulator.braze.track_checks import ARRAYS, Checked, Known
 from simulator.braze.transport import Body
@@ -79,8 +89,8 @@ def _check(call: Call, body: Body) -> Checked:
     blocked = frozenset(name for kind, name in profile_store.special_names(call.conn)[0] if kind == "external_id")
     settings = call.tank.settings
     apps = frozenset([call.tank.credential("braze_app_id")] if settings["braze.check_app_ids"] else [])
-    groups = settings["braze.subscription_groups"]
-    known = Known(blocked, apps, frozenset(groups) if groups else None, settings["braze.error_tokens"])
+    groups = subscription_groups.known(call.conn, call.tank)
+    known = Known(blocked, apps, groups, settings["braze.error_tokens"])
     return track_checks.check(body, known)
 
 

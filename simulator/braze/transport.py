@@ -25,6 +25,8 @@ MAX_BYTES = 4_000_000
 Body = Mapping[str, Any]
 JsonHandler = Callable[[Call, Body], Answer]
 """A handler behind the gate: the parsed body beside the call."""
+Served = tuple[JsonHandler, str | None, int]
+"""A row of the table of endpoints: the handler, the schema of its body (GET has none), the status of success."""
 
 
 def key_of(request: Request) -> str:

@@ -117,9 +117,7 @@ _SPECIAL: Mapping[str, Callable[[random.Random, Person, float], dict[str, Any]]]
     },
     "users.messages.sms.Rejection": _failure,
     "users.messages.sms.DeliveryFailure": _failure,
-    "users.behaviors.subscriptiongroup.StateChange": lambda _rng, _person, _s: {
-        "subscription_status": "Subscribed"
-    },
+    "users.behaviors.subscriptiongroup.StateChange": lambda _rng, _person, _s: {"subscription_status": "Subscribed"},
     "users.messages.inappmessage.Click": _button,
     "users.campaigns.Conversion": _conversion,
     "users.canvas.Conversion": _conversion,

@@ -11,7 +11,16 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from simulator.braze import applying, attributes, cohort_membership, currents_live, identity, merging, profile_store
+from simulator.braze import (
+    applying,
+    attributes,
+    cohort_membership,
+    currents_live,
+    identity,
+    merging,
+    profile_store,
+    subscribing,
+)
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
 from simulator.braze.user_tables import cohort_members, cohorts
@@ -55,6 +64,7 @@ def track_people(
     if more:
         profile_store.load_more(conn, people, more)
     effects = applying.apply(people, objects, context(conn, tank), received_ms, now_ms)
+    subscribing.follow(conn, people, effects, now_ms)
     profile_store.save(conn, people, effects, source)
     currents_live.report(conn, tank, people, effects, now_ms)
     return people, effects
@@ -231,5 +241,7 @@ APPLY: Mapping[str, Apply] = {
     "merge": merge,
     "delete": delete,
     "cohort_users": cohort_membership.apply_users,
+    "email_status": subscribing.email_status,
+    "subscription_groups": subscribing.groups,
 }
 """The kinds of writes: ``function(conn, tank, payload, received_ms, now_ms)``."""

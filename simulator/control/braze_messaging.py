@@ -17,6 +17,7 @@ from simulator.braze import (
     pending,
     profile_store,
     rendering,
+    segments,
     templates,
 )
 from simulator.braze.connected_calls import Calls
@@ -77,7 +78,7 @@ def _launch(ask: Ask, kind: Kind) -> tuple[int, Any]:
         marketed = _found(ask, conn, kind)
         if marketed.status != "active":
             raise ValueError(f"the {kind} is {marketed.status}: make it active first")
-        if "segment_id" in body and not audiences.segment_known(conn, body["segment_id"]):
+        if "segment_id" in body and segments.find(conn, body["segment_id"]) is None:
             raise ValueError("the workspace has no segment of this id")
         request = {name: body.get(name) for name in ("audience", "segment_id")}
         request["properties"] = body.get("properties", {})

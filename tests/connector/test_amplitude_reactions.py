@@ -188,9 +188,7 @@ def _refusing(bad: set[str], member: str | None, listed: int = 1000) -> Any:
         (None, 0),
     ],
 )
-def test_400_gives_up_only_the_event_that_is_refused_alone(
-    bench: Bench, member: str | None, listed: int
-) -> None:
+def test_400_gives_up_only_the_event_that_is_refused_alone(bench: Bench, member: str | None, listed: int) -> None:
     bench.take(_events(40))
     bad = {"event-3", "event-17", "event-39"}
     bench.stub.script = _refusing(bad, member, listed)
@@ -199,9 +197,7 @@ def test_400_gives_up_only_the_event_that_is_refused_alone(
     dead = bench.outbox.listed("dead", 10)
     assert {each["id"] for each in dead} == bad
     assert all(each["reason"] for each in dead)
-    refused_alone = [
-        each["events"][0]["insert_id"] for each in bench.stub.uploads if len(each["events"]) == 1
-    ]
+    refused_alone = [each["events"][0]["insert_id"] for each in bench.stub.uploads if len(each["events"]) == 1]
     assert bad <= set(refused_alone)
     assert bench.outbox.counts()["pending"] == 0
 

@@ -99,9 +99,7 @@ def _ids(numbers: range) -> list[str]:
     return sorted(f"event-{number}" for number in numbers)
 
 
-def test_a_feed_arrives_and_the_connector_waits_again(
-    program: Program, stub: Amplitude, tank: TankTime
-) -> None:
+def test_a_feed_arrives_and_the_connector_waits_again(program: Program, stub: Amplitude, tank: TankTime) -> None:
     program.start()
     tank.waited_for(lambda at: at == FAR)
     before = len(tank.waits)

@@ -11,9 +11,7 @@ import yaml
 from connector.flows import currents
 from connector.flows.currents import Skipped, to_amplitude
 
-DOCUMENTED: list[dict[str, Any]] = yaml.safe_load(
-    Path(__file__).with_name("documented_events.yaml").read_text("utf-8")
-)
+DOCUMENTED: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("documented_events.yaml").read_text("utf-8"))
 VALUES = {"string": "text of {}", "float": 3.14, "int": 2, "boolean": True}
 
 
@@ -23,9 +21,7 @@ def _value(name: str, kind: str) -> Any:
 
 
 def _event(documented: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    properties = {
-        name: _value(name, kind.partition(" to ")[0]) for name, kind in documented["properties"].items()
-    }
+    properties = {name: _value(name, kind.partition(" to ")[0]) for name, kind in documented["properties"].items()}
     if documented["type"] == "users.behaviors.CustomEvent":
         properties["name"] = "Viewed Cart"
     return {
@@ -125,9 +121,7 @@ def test_identity(user: dict[str, Any], ids: dict[str, str]) -> None:
     assert "b" * 24 not in str(made)
 
 
-@pytest.mark.parametrize(
-    "user", [{"user_id": "b" * 24}, {}, None, {"external_user_id": "", "device_id": None}]
-)
+@pytest.mark.parametrize("user", [{"user_id": "b" * 24}, {}, None, {"external_user_id": "", "device_id": None}])
 def test_nobody_without_an_identifier_is_sent(user: dict[str, Any] | None) -> None:
     assert isinstance(to_amplitude(_event(DOCUMENTED[2], user=user), None), Skipped)
 
@@ -142,9 +136,7 @@ def test_amplitudes_own_fields_stay_empty() -> None:
     }
     made = _mapped(_event(DOCUMENTED[5], properties=properties))
     assert made["event_properties"] == properties
-    assert set(made) == {
-        *("user_id", "device_id", "event_type", "time", "insert_id", "library", "event_properties")
-    }
+    assert set(made) == {*("user_id", "device_id", "event_type", "time", "insert_id", "library", "event_properties")}
 
 
 @pytest.mark.parametrize(
@@ -187,14 +179,10 @@ def test_a_shared_property_goes_with_its_own_events(type_: str, key: str, sent: 
     assert made["event_properties"] == ({key: "value"} if sent else {})
 
 
-@pytest.mark.parametrize(
-    "selection", [["Email Open"], ["users.messages.email.Open"], ["Purchase", "Email Open"]]
-)
+@pytest.mark.parametrize("selection", [["Email Open"], ["users.messages.email.Open"], ["Purchase", "Email Open"]])
 def test_only_selected_events_are_sent(selection: list[str]) -> None:
     chosen = frozenset(selection)
-    assert isinstance(
-        to_amplitude(_event({"type": "users.messages.email.Open", "properties": {}}), chosen), dict
-    )
+    assert isinstance(to_amplitude(_event({"type": "users.messages.email.Open", "properties": {}}), chosen), dict)
     left_out = to_amplitude(_event({"type": "users.messages.email.Click", "properties": {}}), chosen)
     assert left_out == Skipped("event type is not selected")
 

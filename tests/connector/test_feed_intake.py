@@ -57,9 +57,7 @@ def test_health_names_flows_and_counts_events(desk: Desk) -> None:
     assert body["reasons"] == {"skipped": {"event type is not selected": 1}}
 
 
-@pytest.mark.parametrize(
-    "headers", [{"X": "y"}, {"Authorization": "Bearer nope"}, {"Authorization": "token-1"}]
-)
+@pytest.mark.parametrize("headers", [{"X": "y"}, {"Authorization": "Bearer nope"}, {"Authorization": "token-1"}])
 def test_a_wrong_token_is_answered_401_and_nothing_is_taken(desk: Desk, headers: dict[str, str]) -> None:
     assert desk.post(envelope([currents_event(1)]), **headers).status_code == 401
     assert desk.post(b"", **headers).status_code == 401
@@ -180,9 +178,7 @@ def test_while_draining_feeds_are_turned_away(desk: Desk) -> None:
     assert sum(desk.outbox.counts().values()) == 0
 
 
-def test_an_outbox_that_cannot_be_written_is_answered_503(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_outbox_that_cannot_be_written_is_answered_503(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_rows: object) -> int:
         raise sqlite3.OperationalError("database or disk is full")
 

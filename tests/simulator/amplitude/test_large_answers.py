@@ -72,7 +72,9 @@ def cohort(tank: Any, people: int) -> str:
     spec["app_id"] = int(told.json()["error"]["metadata"]["details"].rpartition(" ")[2])
     made = requests.post(f"{tank.amplitude}/api/3/cohorts/upload", json=spec, auth=pair, timeout=30).json()
     assert len(export_row) == people
-    found: str = get(tank, f"/api/5/cohorts/request/{made['cohortId']}", props="1", propKeys="plan").json()["request_id"]
+    found: str = get(tank, f"/api/5/cohorts/request/{made['cohortId']}", props="1", propKeys="plan").json()[
+        "request_id"
+    ]
     return found
 
 

@@ -9,7 +9,15 @@ import pytest
 import requests
 
 # Amplitude docs, Webhooks: the default body is the event in the form of the Export API.
-DEPENDABLE = {"user_id", "event_type", "event_time", "event_properties", "user_properties", "amplitude_id", "$insert_id"}
+DEPENDABLE = {
+    "user_id",
+    "event_type",
+    "event_time",
+    "event_properties",
+    "user_properties",
+    "amplitude_id",
+    "$insert_id",
+}
 
 
 def stream(tank: Any, kind: str, **config: Any) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from simulator.braze import app, messaging_routes
 
 DOCUMENTED = {200, 201, 202, 400, 401, 403, 413, 415, 423, 429}
-POSTS = sorted(endpoint.split()[1] for endpoint in app.HANDLERS if endpoint not in messaging_routes.HANDLERS)
+OWN = [endpoint.split() for endpoint in app.HANDLERS if endpoint not in messaging_routes.HANDLERS]
+POSTS = sorted(path for method, path in OWN if method == "POST")
+GETS = sorted(path for method, path in OWN if method == "GET")
 FIELDS = {
     "/users/track": ["attributes", "events", "purchases"],
     "/users/alias/new": ["user_aliases"],
@@ -23,6 +25,19 @@ FIELDS = {
     "/users/external_ids/rename": ["external_id_renames"],
     "/users/external_ids/remove": ["external_ids"],
     "/users/export/ids": ["external_ids", "user_aliases", "braze_id", "email_address", "phone", "fields_to_export"],
+    "/users/export/segment": [
+        *("segment_id", "fields_to_export", "custom_attributes_to_export", "callback_endpoint", "output_format"),
+    ],
+    "/users/export/global_control_group": ["fields_to_export", "callback_endpoint", "output_format"],
+    "/subscription/status/set": [
+        *("subscription_group_id", "subscription_state", "external_id", "email", "phone"),
+    ],
+    "/v2/subscription/status/set": ["subscription_groups"],
+    "/email/status": ["email", "subscription_state"],
+    "/email/blocklist": ["email"],
+    "/email/blacklist": ["email"],
+    "/email/bounce/remove": ["email"],
+    "/email/spam/remove": ["email"],
     "/partners/<partner>/cohorts": ["cohort_id", "name", "created_at"],
     "/partners/<partner>/cohorts/users": ["cohort_id", "cohort_changes"],
 }
@@ -75,3 +90,39 @@ def test_anything_on_every_route(make_workspace: Callable[..., Any], path: str) 
             assert workspace.digest() == before
 
     run()
+
+
+QUERY = [
+    *("page", "sort_direction", "segment_id", "length", "unit", "ending_at", "app_id", "event", "product", "cursor"),
+    *("start_date", "end_date", "email", "limit", "offset", "subscription_group_id", "external_id", "external_id[]"),
+    *("phone", "campaign_id", "canvas_id"),
+]
+TEXTS = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    st.sampled_from(["a", "1", "100", "asc", "hour", "2026-01-01", "2026-01-01T00:00:00+01:00", "a@example.com"]),
+    st.sampled_from(["6b9bdc4b-8a5b-4a0e-9d6e-2c6a3f3c0001", "-1", "1e9", "99999999999999999999", "+14155550100"]),
+)
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_any_query_on_every_list(make_workspace: Callable[..., Any], path: str) -> None:
+    workspace = make_workspace()
+    workspace.track(
+        attributes=[{"external_id": "a", "email": "a@example.com", "x": 1}],
+        events=[{"external_id": "a", "name": "a", "time": "2026-01-01"}],
+    )
+    taken = set()
+
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck), database=None)
+    @given(query=st.lists(st.tuples(st.sampled_from(QUERY), TEXTS), max_size=6))
+    def run(query: list[tuple[str, str]]) -> None:
+        before = workspace.digest()
+        headers = {"Authorization": f"Bearer {workspace.key}"}
+        answer = workspace.client.get(path, query_string=query, headers=headers)
+        assert answer.status_code in DOCUMENTED, answer.text
+        assert isinstance(answer.json, dict)
+        assert workspace.digest() == before
+        taken.add(answer.status_code)
+
+    run()
+    assert taken <= {200, 400}
