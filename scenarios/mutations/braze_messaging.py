@@ -86,7 +86,7 @@ MUTANTS = (
     Mutant("brz-endless-window", ("BRZ-224",), "people convert whenever they like", "simulator.braze.conversions:_meets", instead(lambda behavior, kind, name, *_: kind == "event" and behavior.get("name") == name)),
     Mutant("brz-never-delivered", ("BRZ-225",), "e-mails are sent and nothing else", "simulator.braze.behaviour:model", _never_delivered),
     Mutant("brz-reaches-all", ("BRZ-226",), "everybody is reached", "simulator.braze.reach:targets", _anywhere),
-    Mutant("brz-bounced-again", ("BRZ-227",), "bounced addresses are written to again", "simulator.braze.reach:bad_addresses", instead(lambda *_: {})),
+    Mutant("brz-bounced-again", ("BRZ-227",), "bounced addresses are written to again", "simulator.braze.email_tables:bad", instead(lambda *_: {})),
     Mutant("brz-no-unsubscribe", ("BRZ-228",), "an unsubscribe changes nothing", "simulator.braze.aftermath:_change", instead(lambda *_: None)),
     Mutant("brz-quiet-activity", ("BRZ-229",), "writes make no events", "simulator.braze.currents_live:_events", instead(lambda *_: [])),
     Mutant("brz-app-never", ("BRZ-230",), "a session wakes no message", "simulator.braze.currents_live:_wake_waiting", instead(lambda *_: False)),
