@@ -25,4 +25,4 @@ def platform_apps(tanks: Tanks) -> dict[str, flask.Flask]:
 
 def timer_handlers() -> Mapping[str, Handler]:
     """What each kind of timer does, over all platforms."""
-    return {**amplitude.TIMERS, **braze.TIMERS}
+    return {**amplitude.TIMERS, **braze.TIMERS, **customerio.TIMERS}

@@ -26,7 +26,17 @@ KINDS = (
     "non_json",
     "wrong_region",
     "revoked_key",
+    "late_answer",
+    "duplicate",
+    "wrong_signature",
+    "stale",
+    "altered_byte",
+    "other_encoding",
 )
+SPOILING = {"wrong_signature", "stale", "altered_byte", "other_encoding"}
+"""Kinds that spoil what a signed feed sends; other feeds have no signature and go out as they are."""
+FEEDING = SPOILING | {"late_answer", "duplicate"}
+"""Kinds for the platform ``connector`` only."""
 PLATFORMS = ("amplitude", "braze", "customerio", "connector")
 NOT_APPLIED = {"reset_before", "status", "throttle_burst", "non_json", "wrong_region", "revoked_key"}
 """Kinds that answer without applying the request."""
@@ -51,7 +61,7 @@ OBSERVING.add("faults")
 
 @dataclass(frozen=True)
 class Fault:
-    """A drawn fault: ``params`` may hold ``ms``, ``status``, ``body``, ``bytes_per_s``."""
+    """A drawn fault: ``params`` may hold ``ms``, ``status``, ``body``, ``bytes_per_s``, ``age_s``, ``encoding``."""
 
     id: int
     kind: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -11,6 +11,9 @@ import requests
 
 from simulator import clock, faults, journal
 from simulator.tank import Tank
+
+Spoiler = Callable[[faults.Fault, bytes, dict[str, str]], tuple[bytes, dict[str, str]]]
+"""``(fault, body, headers)`` to the body and headers that are sent."""
 
 _local = threading.local()
 
@@ -24,6 +27,8 @@ class Outcome:
     error: str | None = None
     reached: bool = True
     """Whether the connector may have seen the request."""
+    timed_out: bool = False
+    """Whether the answer did not come in time, in contrast to a connection that broke."""
 
     @property
     def taken(self) -> bool:
@@ -42,18 +47,45 @@ def _session() -> requests.Session:
 
 
 def post(
-    tank: Tank, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, platform: str = "connector"
+    tank: Tank,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    platform: str = "connector",
+    spoil: Spoiler | None = None,
 ) -> Outcome:
     """POST ``body`` to the connector in real time and journal it; never raises for what the network does.
 
     No write transaction may be open. Faults set for the platform ``connector`` apply here: a lost answer
-    (``reset_after``) is delivered and then forgotten, which is what makes duplicates.
+    (``reset_after``) is delivered and then forgotten, which is what makes duplicates; a ``late_answer`` is forgotten
+    as if it had not come in time; ``duplicate`` delivers twice.
+
+    :param spoil: what the kinds of :data:`faults.SPOILING` do to this feed's requests.
     """
     path = urlsplit(url).path
     with tank.store.write() as conn:
         meta = tank.meta(conn)
         now_ms = meta.clock.now_ms()
         fault = faults.draw(tank, conn, platform, path, now_ms) if meta.faults else None
+    if fault is not None and fault.kind in faults.SPOILING and spoil is not None:
+        body, headers = spoil(fault, body, dict(headers))
+    if fault is not None and fault.kind == "duplicate":
+        _post(tank, url, body, headers, timeout_s, platform, fault, now_ms)
+    return _post(tank, url, body, headers, timeout_s, platform, fault, now_ms)
+
+
+def _post(
+    tank: Tank,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout_s: float,
+    platform: str,
+    fault: faults.Fault | None,
+    now_ms: int,
+) -> Outcome:
+    path = urlsplit(url).path
     began = clock.real_us()
     sent_order = tank.next_order()
     outcome = _send(url, body, headers, timeout_s, fault)
@@ -95,9 +127,9 @@ def _send(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, f
     try:
         answer = _session().post(url, data=body, headers=dict(headers), timeout=timeout_s, allow_redirects=False)
     except requests.ConnectTimeout:
-        return Outcome(None, b"", f"no connection within {timeout_s:g} s", reached=False)
+        return Outcome(None, b"", f"no connection within {timeout_s:g} s", reached=False, timed_out=True)
     except requests.Timeout:
-        return Outcome(None, b"", f"no answer within {timeout_s:g} s")
+        return Outcome(None, b"", f"no answer within {timeout_s:g} s", timed_out=True)
     except requests.ConnectionError as error:
         refused = "Connection refused" in str(error)
         return Outcome(None, b"", "connection refused" if refused else "connection broken", reached=not refused)
@@ -105,4 +137,6 @@ def _send(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, f
         return Outcome(None, b"", f"no answer: {type(error).__name__}")
     if fault is not None and fault.kind in ("reset_after", "truncated_body"):
         return Outcome(None, b"", "answer lost on the way back (injected)")
+    if fault is not None and fault.kind == "late_answer":
+        return Outcome(None, b"", f"no answer within {timeout_s:g} s (injected)", timed_out=True)
     return Outcome(answer.status_code, answer.content[:65536])

@@ -36,7 +36,14 @@ from simulator.store import OBSERVING, Store, metadata
 
 Region = Literal["us", "eu"]
 
-_FOUND_BY = ("amplitude_api_key", "amplitude_secret_key", "braze_rest_api_key", "braze_partner_api_key")
+_FOUND_BY = (
+    "amplitude_api_key",
+    "amplitude_secret_key",
+    "braze_rest_api_key",
+    "braze_partner_api_key",
+    "customerio_site_id",
+    "customerio_app_api_key",
+)
 
 directory = MetaData()
 _tanks = Table(

@@ -41,6 +41,9 @@ DEMO_KEYS = {
     "braze_data_import_key": "b2a2e000-0000-4000-a000-000000000003",
     "braze_partner_api_key": "b2a2e000-0000-4000-a000-000000000004",
     "customerio_signing_key": "c0ffee00c0ffee00c0ffee00c0ffee00",
+    "customerio_site_id": "5173a0b1c2d3e4f50617",
+    "customerio_track_api_key": "72ac0b1c2d3e4f506172",
+    "customerio_app_api_key": "a99a99a99a99a99a99a99a99a99a99a9",
     "currents_token": "demo-currents-token",
     "amplitude_feed_token": "demo-amplitude-feed-token",
 }

@@ -12,6 +12,7 @@ import orjson
 
 from simulator import clock as clocks
 from simulator.amplitude.cohort_computing import active_id
+from simulator.customerio.workspace import ACCOUNT_ID, WORKSPACE_ID
 from simulator.tank import Tank, Tanks
 from simulator.timekeeper import Handler, Timekeeper
 
@@ -189,8 +190,11 @@ class Desk:
             "customerio": {
                 "url": self.urls["customerio"],
                 "signing_key": keys["customerio_signing_key"],
-                "account_id": "1",
-                "workspace_id": "56354",
+                "account_id": ACCOUNT_ID,
+                "workspace_id": WORKSPACE_ID,
+                "site_id": keys["customerio_site_id"],
+                "track_api_key": keys["customerio_track_api_key"],
+                "app_api_key": keys["customerio_app_api_key"],
             },
         }
 

@@ -16,14 +16,14 @@ from simulator.control.frame import Ask, Refused
 def configure(ask: Ask) -> tuple[int, Any]:
     url = ask.body.get("url")
     if url is not None:
-        _check_url(url)
+        check_url(url)
     with ask.tank.store.write() as conn:
         state = currents_feed.configure(conn, ask.tank, ask.body)
     ask.desk.keeper(ask.tank).poke()
     return 200, state
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Refused(
@@ -46,7 +46,7 @@ def _kind(ask: Ask) -> str:
 def configure_stream(ask: Ask) -> tuple[int, Any]:
     kind = _kind(ask)
     if "url" in ask.body:
-        _check_url(ask.body["url"])
+        check_url(ask.body["url"])
     with ask.tank.store.write() as conn:
         found = streams.configure(conn, ask.tank, kind, ask.body)
     ask.desk.keeper(ask.tank).poke()

@@ -103,7 +103,3 @@ def event_types(ask: Ask) -> tuple[int, Any]:
 def braze_currents(ask: Ask) -> tuple[int, Any]:
     with ask.tank.store.read() as conn:
         return 200, {"events": currents_feed.catalogue(), "feed": currents_feed.state(conn, ask.tank)}
-
-
-def customerio(_ask: Ask) -> tuple[int, Any]:
-    return 200, {"people": [], "deliveries": [], "simulated": False}

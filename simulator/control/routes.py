@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulator.control import amplitude, braze, braze_segments, feeding, readback, time, trouble, world
+from simulator.control import amplitude, braze, braze_segments, customerio, feeding, readback, time, trouble, world
 from simulator.control.frame import ControlRoute
 
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 1024}
@@ -171,5 +171,5 @@ ROUTES = (
     *amplitude.ROUTES,
     *braze.ROUTES,
     *braze_segments.ROUTES,
-    ControlRoute("GET", f"{_T}/customerio", "what Customer.io holds", readback.customerio, {200: "workspace"}),
+    *customerio.ROUTES,
 )

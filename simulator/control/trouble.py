@@ -7,7 +7,7 @@ from typing import Any
 from simulator import clock as clocks
 from simulator import faults
 from simulator.control.desk import NotThere
-from simulator.control.frame import Ask
+from simulator.control.frame import Ask, Refused
 
 
 def listed(ask: Ask) -> tuple[int, Any]:
@@ -17,6 +17,8 @@ def listed(ask: Ask) -> tuple[int, Any]:
 
 def add(ask: Ask) -> tuple[int, Any]:
     body = ask.body
+    if body["kind"] in faults.FEEDING and body["platform"] != "connector":
+        raise Refused(f"{body['kind']} is trouble of feeds", "body.platform", "set it for the platform connector")
     moments = {
         f"{name}_ms": None if body.get(name) is None else clocks.parse_instant(body[name]) for name in ("from", "until")
     }

@@ -1,5 +1,6 @@
-"""Simulated Customer.io: the routes of its App and Track APIs, none of them simulated yet."""
+"""Simulated Customer.io: reporting webhooks with their queues and signatures, and the routes of its APIs."""
 
 from simulator.customerio.app import create_app
+from simulator.customerio.sending import TIMERS
 
-__all__ = ["create_app"]
+__all__ = ["TIMERS", "create_app"]
