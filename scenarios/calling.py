@@ -15,6 +15,7 @@ import orjson
 import requests
 
 TIMEOUT_S = 60
+_PACKED = b"\x1f\x8b"
 
 _session = requests.Session()
 _session.trust_env = False
@@ -72,7 +73,7 @@ def _text(value: Any) -> str:
 def decoded(content: bytes, kind: str) -> Any:
     """A body by its content type.
 
-    A zip becomes ``{names, lines}`` (the lines of all its gzip entries, read as JSON), CSV a list of rows, JSON what
+    A zip becomes ``{names, lines}`` (the lines of its entries, gzip or not, as JSON), CSV a list of rows, JSON what
     it says, and anything else, or what is not what it claims to be, its text.
     """
     text = content.decode("utf-8", "replace")
@@ -87,7 +88,7 @@ def decoded(content: bytes, kind: str) -> Any:
 def _unzipped(content: bytes) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
-        texts = [gzip.decompress(archive.read(name)) for name in names]
+        texts = [gzip.decompress(each) if each[:2] == _PACKED else each for each in map(archive.read, names)]
     return {"names": names, "lines": [orjson.loads(line) for text in texts for line in text.splitlines()]}
 
 

@@ -18,6 +18,13 @@ class CannotGoOn(RuntimeError):
     """An answer lacks what later steps need; a failure says so already."""
 
 
+_KNOWN = {
+    "amplitude": ("api_key", "secret_key", "url", "other_region_url", "active_cohort_id"),
+    "braze": ("rest_api_key", "partner_api_key", "data_import_key"),
+}
+"""What ``${name}`` stands for from the beginning, by platform."""
+
+
 class World:
     """A scenario's tank, its connector, and what has been remembered on the way."""
 
@@ -37,9 +44,7 @@ class World:
         self.verdict = Verdict()
         self.answers: list[dict[str, Any]] = []
         self.faults: dict[str, int] = {}
-        side = ready["amplitude"]
-        names = ("api_key", "secret_key", "url", "other_region_url", "active_cohort_id")
-        self.known: dict[str, Any] = {name: side[name] for name in names}
+        self.known: dict[str, Any] = {name: ready[side][name] for side, names in _KNOWN.items() for name in names}
         self.start_ms = self.now_ms()
 
     def connect(self, connector: Connector, environ: dict[str, str]) -> None:
@@ -183,10 +188,39 @@ def silence(world: World, value: list[str]) -> None:
 
 
 def amplitude(world: World, value: Mapping[str, Any]) -> None:
-    """Call an API of the simulated Amplitude, ``times`` times with a ``pause`` of tank time between, or ``at_once``."""
+    """Call an API of the simulated Amplitude."""
     side = world.ready["amplitude"]
     base = side["other_region_url"] if value.get("region") == "other" else side["url"]
     key = {"right": side["api_key"], "wrong": "0" * 32}.get(value.get("key", "right"))
+    _call(world, value, base, _upload(value), lambda spec: _proven(spec, value, key, side["secret_key"]))
+
+
+def braze(world: World, value: Mapping[str, Any]) -> None:
+    """Call Braze's REST API with the workspace's key, or as a partner with the two keys in the content."""
+    side = world.ready["braze"]
+    key = {"right": side["rest_api_key"], "wrong": "0" * 36}.get(value.get("key", "right"))
+
+    def proven(spec: dict[str, Any]) -> dict[str, Any]:
+        if spec.get("auth") == "partner":
+            keys = {"partner_api_key": side["partner_api_key"], "client_secret": side["data_import_key"]}
+            return {**spec, "json": {**keys, **spec["json"]}}
+        proof = {} if key is None else {"Authorization": f"Bearer {key}"}
+        return {**spec, "headers": {**proof, **spec.get("headers", {})}}
+
+    _call(world, value, side["url"], _request(value), proven)
+
+
+def _call(
+    world: World,
+    value: Mapping[str, Any],
+    base: str,
+    request: Mapping[str, Any],
+    proven: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    """Make a step's request, ``times`` times with a ``pause`` of tank time between, or ``at_once``.
+
+    ``proven`` gives the request its caller's proof.
+    """
     numbers = range(value["times"]) if "times" in value else [None]
     began_s = world.now_ms() // 1000
 
@@ -194,8 +228,7 @@ def amplitude(world: World, value: Mapping[str, Any]) -> None:
         if number and "pause" in value:
             advance(world, value["pause"])
         now_s = world.now_ms() // 1000 if "pause" in value else began_s
-        spec = filled(_request(value), now_s, number, world.known)
-        return calling.call(base, _proven(spec, value, key, side["secret_key"]))
+        return calling.call(base, proven(filled(dict(request), now_s, number, world.known)))
 
     with ThreadPoolExecutor(len(numbers) if value.get("at_once") else 1) as pool:
         world.answers = list(pool.map(send, numbers))
@@ -206,14 +239,19 @@ _REQUEST = ("method", "path", "query", "headers", "json", "form", "body", "base6
 
 
 def _request(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The request of the step: an upload of ``events`` (or of copies of ``event``), or what it says itself."""
+    """The request that a step says itself: POST with a content, else GET."""
     own = {name: value[name] for name in _REQUEST if name in value}
+    return {"method": "POST" if own.keys() & {"json", "form", "body", "base64"} else "GET", **own}
+
+
+def _upload(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The request of a step of Amplitude: an upload of ``events`` (or of copies of ``event``), or what it says."""
+    own = {"path": "/2/httpapi", **_request(value)}
     if "events" not in value and "event" not in value:
-        content = own.keys() & {"json", "form", "body", "base64"}
-        return {"path": "/2/httpapi", "method": "POST" if content else "GET", **own}
+        return own
     events = value.get("events", {"$copies": value.get("repeat", 1), "of": value.get("event")})
     upload = {"events": events, **({"options": value["options"]} if "options" in value else {})}
-    return {"path": "/2/httpapi", "method": "POST", "auth": "json", **own, "json": upload}
+    return {"auth": "json", **own, "method": value.get("method", "POST"), "json": upload}
 
 
 def _proven(spec: dict[str, Any], value: Mapping[str, Any], key: str | None, secret: str) -> dict[str, Any]:
@@ -226,22 +264,6 @@ def _proven(spec: dict[str, Any], value: Mapping[str, Any], key: str | None, sec
     right = value.get("key", "right") == "right"
     header = calling.basic(key, secret) if how == "basic" else f"Api-Key {secret if right else key}"
     return {**spec, "headers": {"Authorization": header, **spec.get("headers", {})}}
-
-
-def braze(world: World, value: Mapping[str, Any]) -> None:
-    """Call Braze's REST API with the workspace's key, ``times`` times."""
-    side = world.ready["braze"]
-    key = {"right": side["rest_api_key"], "wrong": "0" * 36}.get(value.get("key", "right"))
-    proof = {} if key is None else {"Authorization": f"Bearer {key}"}
-    names = ("method", "path", "query", "headers", "json", "body")
-    world.answers = []
-    for number in range(value.get("times", 1)):
-        given = {name: value[name] for name in names if name in value}
-        spec = filled(given, world.now_ms() // 1000, number, world.known)
-        method = "POST" if "json" in spec or "body" in spec else "GET"
-        headers = {**proof, **spec.get("headers", {})}
-        world.answers.append(calling.call(side["url"], {"method": method, **spec, "headers": headers}))
-    world.answered(value)
 
 
 def control(world: World, value: Mapping[str, Any]) -> None:
