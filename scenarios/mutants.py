@@ -47,11 +47,20 @@ def mutants() -> Mapping[str, Mutant]:
         amplitude_reading,
         amplitude_uploads,
         braze_messaging,
+        braze_transport,
         connector,
         simulator,
     )
 
-    files = (connector, simulator, amplitude_uploads, amplitude_people, amplitude_reading, braze_messaging)
+    files = (
+        connector,
+        simulator,
+        amplitude_uploads,
+        amplitude_people,
+        amplitude_reading,
+        braze_transport,
+        braze_messaging,
+    )
     return {each.id: each for file in files for each in file.MUTANTS}
 
 

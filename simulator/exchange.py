@@ -171,12 +171,17 @@ def make_app(
     routes: Sequence[Route],
     not_found: Callable[[Request], Answer],
     fault_answer: FaultAnswer = plain_fault_answer,
+    *,
+    strict_slashes: bool = False,
 ) -> flask.Flask:
-    """A Flask app that serves ``routes`` of ``platform`` and answers unknown paths with ``not_found``."""
+    """A Flask app that serves ``routes`` of ``platform`` and answers unknown paths with ``not_found``.
+
+    :param strict_slashes: whether a path with a slash at its end is another one.
+    """
     frame = Platform(platform, tanks, routes, not_found, fault_answer)
     app = flask.Flask(f"simulator.{platform}", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
+    app.url_map.strict_slashes = strict_slashes
     for index, route in enumerate(routes):
         app.add_url_rule(
             route.path,

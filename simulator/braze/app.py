@@ -65,8 +65,8 @@ _REFUSALS = {
 
 
 def create_app(tanks: Tanks) -> flask.Flask:
-    """The WSGI app of Braze's port."""
-    return make_app("braze", tanks, routes(), _not_found)
+    """The WSGI app of Braze's port. Braze's paths have no slash at their end: one that has is another path."""
+    return make_app("braze", tanks, routes(), _not_found, strict_slashes=True)
 
 
 def routes() -> list[Route]:
