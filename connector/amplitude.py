@@ -1,6 +1,6 @@
 """Uploading to Amplitude, and reading its answers.
 
-Source: Amplitude docs, HTTP V2 API, Responses.
+Source: Amplitude docs, HTTP V2 API, Responses; Batch Event Upload API, Responses.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import requests
 from connector.replies import Kind, Reply
 
 PATH = "/2/httpapi"
+BATCH_PATH = "/batch"
 TIMEOUT_S = 10.0
 _NAMED = (
     "events_with_missing_fields",
@@ -32,8 +33,15 @@ def body(api_key: str, events: Sequence[bytes]) -> bytes:
     return b'{"api_key":' + orjson.dumps(api_key) + b',"events":[' + b",".join(events) + b"]}"
 
 
+def with_min_id_length(payload: bytes, length: int) -> bytes:
+    """The request body with the least number of characters that an id may have; 0 leaves Amplitude's own."""
+    return payload[:-1] + b',"options":{"min_id_length":%d}}' % length if length else payload
+
+
 class Client:
     """Uploads over one kept connection, without redirects and without the environment's proxies."""
+
+    path = PATH
 
     def __init__(self, url: str, api_key: str) -> None:
         self.vendor = VENDOR
@@ -45,10 +53,10 @@ class Client:
 
     def upload(self, events: Sequence[bytes]) -> Reply:
         """Upload Amplitude events (JSON each); never raises for what the network does."""
-        payload = body(self.api_key, events)
+        payload = self.payload(events)
         try:
             answer = self._session.post(
-                f"{self.url}{PATH}",
+                f"{self.url}{self.path}",
                 data=payload,
                 headers={"Content-Type": "application/json"},
                 timeout=TIMEOUT_S,
@@ -59,8 +67,25 @@ class Client:
         reply = read(answer.status_code, answer.content)
         return replace(reply, reason=reply.reason.replace(self.api_key, "…"))
 
+    def payload(self, events: Sequence[bytes]) -> bytes:
+        """The body of an upload."""
+        return body(self.api_key, events)
+
     def close(self) -> None:
         self._session.close()
+
+
+class BatchClient(Client):
+    """The Batch API: its answers are read like those of HTTP V2."""
+
+    path = BATCH_PATH
+
+    def __init__(self, url: str, api_key: str, min_id_length: int = 0) -> None:
+        super().__init__(url, api_key)
+        self.min_id_length = min_id_length
+
+    def payload(self, events: Sequence[bytes]) -> bytes:
+        return with_min_id_length(super().payload(events), self.min_id_length)
 
 
 def read(status: int, content: bytes) -> Reply:

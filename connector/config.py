@@ -20,12 +20,13 @@ from connector.sections import (
     CohortSyncConfig,
     ConfigError,
     CurrentsConfig,
+    CustomerioConfig,
     PropertySyncConfig,
     StreamConfig,
     nearest,
 )
 
-FLOWS = ("currents", "event_stream", "cohort_sync", "property_sync")
+FLOWS = ("currents", "event_stream", "cohort_sync", "property_sync", "customerio")
 DEFAULT: Mapping[str, Any] = {
     "currents": {
         "amplitude": {"api_key": "${AMPLITUDE_API_KEY}", "region": "${AMPLITUDE_REGION}"},
@@ -43,12 +44,11 @@ class Config:
     clock_url: str | None
     currents_token: str = field(repr=False)
     currents: CurrentsConfig | None
-    not_implemented: tuple[str, ...] = ()
-    """Sections of integration.yaml that this connector cannot serve."""
     feed_token: str = field(default="", repr=False)
     event_stream: StreamConfig | None = None
     cohort_sync: CohortSyncConfig | None = None
     property_sync: PropertySyncConfig | None = None
+    customerio: CustomerioConfig | None = None
 
 
 @cache
@@ -78,11 +78,11 @@ def load(environ: Mapping[str, str]) -> Config:
         environ.get("WAVETANK_CLOCK_URL") or None,
         environ.get("CURRENTS_TOKEN", ""),
         sections.currents_flow(integration, environ, where),
-        tuple(name for name in integration if name not in ("profile", *FLOWS)),
         environ.get("AMPLITUDE_FEED_TOKEN", ""),
         sections.event_stream_flow(integration, where),
         sections.cohort_flow(integration, environ, where),
         sections.property_flow(integration, environ, where),
+        sections.customerio_flow(integration, environ, where),
     )
 
 

@@ -1,7 +1,8 @@
 """Delivery: takes an outbox to a platform and obeys its answers; the same for every flow.
 
 429: the named events wait, the rest goes on. 400: only an event refused alone is given up. 413: smaller ones.
-No answer or 5xx: the same events again, later. Key refused: keep everything, probe, give up after 48 hours.
+No answer or 5xx: the same events again, later. Key refused: keep everything, probe, give up after 48 hours (or
+what the flow says).
 Objects named as refused beside others that were taken are given up.
 Source: Amplitude docs, HTTP V2 API, Responses; Braze docs, Amplitude for Currents; POST /users/track.
 """
@@ -35,9 +36,9 @@ TURN = 20
 """Requests that a flow makes before the others have their turn."""
 
 
-def expired(vendor: str) -> str:
+def expired(vendor: str, keep_ms: int | None = None) -> str:
     """Why events are given up that a refused key has held for too long."""
-    return f"{vendor} refused the key for more than 48 hours"
+    return f"{vendor} refused the key for more than {(keep_ms or GIVE_UP_MS) // HOUR_MS} hours"
 
 
 def choose(items: Sequence[Item], most: int) -> list[Item]:
@@ -84,9 +85,9 @@ def quota_until(now_ms: int) -> int:
     return (now_ms // HOUR_MS + 1) * HOUR_MS
 
 
-def given_up(refused_ms: int, now_ms: int) -> bool:
-    """Whether a key that was refused first at ``refused_ms`` has been for more than 48 hours."""
-    return now_ms - refused_ms > GIVE_UP_MS
+def given_up(refused_ms: int, now_ms: int, keep_ms: int | None = None) -> bool:
+    """Whether a key that was refused first at ``refused_ms`` has been for more than 48 hours, or ``keep_ms``."""
+    return now_ms - refused_ms > (keep_ms or GIVE_UP_MS)
 
 
 def starts_afresh(outbox: Outbox, url: str, api_key: str) -> None:
@@ -99,11 +100,15 @@ def starts_afresh(outbox: Outbox, url: str, api_key: str) -> None:
 
 
 class Delivery:
-    """Moves an outbox to its platform, a portion at a time."""
+    """Moves an outbox to its platform, a portion at a time.
 
-    def __init__(self, outbox: Outbox, client: Client) -> None:
+    ``keep_ms``: how long a refused key keeps events; None is the 48 hours of Braze and Amplitude.
+    """
+
+    def __init__(self, outbox: Outbox, client: Client, keep_ms: int | None = None) -> None:
         self.outbox = outbox
         self.client = client
+        self.keep_ms = keep_ms
         self._attempt = 0
         self._pruned_ms = 0
         starts_afresh(outbox, client.url, client.api_key)
@@ -234,12 +239,12 @@ class Delivery:
         if since is None:
             since = now_ms
             self.outbox.set_note("refused_ms", since)
-            log.error("%s refuses the key (%s): events are kept for 48 hours", self.client.vendor, reply.reason)
-        if given_up(since, now_ms):
-            reason = expired(self.client.vendor)
+            log.error("%s refuses the key (%s): events are kept for a while", self.client.vendor, reply.reason)
+        if given_up(since, now_ms, self.keep_ms):
+            reason = expired(self.client.vendor, self.keep_ms)
             dropped = self.outbox.drop_pending(now_ms, reason)
             log.error("%d events dropped: %s", dropped, reason)
             self.outbox.set_note("paused_ms", now_ms + PROBE_MS)
         else:
-            # The last probe comes as soon as the 48 hours are over.
-            self.outbox.set_note("paused_ms", min(now_ms + PROBE_MS, since + GIVE_UP_MS + 1))
+            # The last probe comes as soon as that time is over.
+            self.outbox.set_note("paused_ms", min(now_ms + PROBE_MS, since + (self.keep_ms or GIVE_UP_MS) + 1))

@@ -12,11 +12,12 @@ from typing import Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector import config as configuration
-from connector.assembly import Flows, assemble
+from connector import reporting
+from connector.assembly import Flows, assemble, client_of
 from connector.clock import open_clock
 from connector.config import load
 from connector.engine import Engine
-from connector.flows import currents
+from connector.flows import currents, customerio
 from connector.sections import ConfigError
 from connector.service import Draining, create_app
 
@@ -28,6 +29,7 @@ DRAIN_S = 8.0
 # Read once, so that a process forked from one that has imported this starts at once.
 configuration.schema()
 currents.names()
+customerio.choices()
 
 
 class _Handler(WSGIRequestHandler):
@@ -49,8 +51,6 @@ def run(environ: Mapping[str, str]) -> int:
     except ConfigError as error:
         print(f"connector: {error}", file=sys.stderr)
         return 2
-    for name in config.not_implemented:
-        log.warning("integration.yaml: this connector does not implement the flow %s", name)
     engine = Engine([work for flow in flows.values() for work in flow.works()], open_clock(config.clock_url))
     draining = Draining()
     app = create_app(config, flows, engine, draining)
@@ -76,6 +76,32 @@ def run(environ: Mapping[str, str]) -> int:
     if idle:
         _close(flows)
     return 0
+
+
+def run_test(environ: Mapping[str, str]) -> int:
+    """Test Connection of the flow ``customerio``: one event to Amplitude, without an outbox.
+
+    Answers the exit code: 0 when Amplitude has taken it, 1 when not, 2 for an unusable configuration.
+    Source: Customer.io docs, Amplitude (Message Metrics), Test your integration.
+    """
+    try:
+        config = load(environ)
+        if config.customerio is None:
+            raise ConfigError("integration.yaml: there is no section customerio: add it to test its connection")
+    except ConfigError as error:
+        print(f"connector: {error}", file=sys.stderr)
+        return 2
+    flow = config.customerio
+    clock = open_clock(config.clock_url)
+    try:
+        reply = reporting.test_connection(client_of(flow), flow.integration, clock.now_ms())
+    finally:
+        clock.close()
+    if reply.kind == "accepted":
+        print(f"connector: {flow.url} has taken the event Email Sent: look for it in the project")
+        return 0
+    print(f"connector: {flow.url} has not taken the event ({reply.kind}): {reply.reason}", file=sys.stderr)
+    return 1
 
 
 def _close(flows: Flows) -> None:

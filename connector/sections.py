@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from connector.flows import currents
+from connector.flows import currents, customerio
 from connector.flows.cohort_sync import REAL_TIME, CohortSync
+from connector.flows.customerio import Integration, Readings
 from connector.flows.event_stream import IDS, Identification, Selected, Stream
 from connector.flows.property_sync import PropertySync
 
@@ -74,6 +75,16 @@ class PropertySyncConfig:
     syncs: tuple[PropertySync, ...]
 
 
+@dataclass(frozen=True)
+class CustomerioConfig:
+    """Customer.io's Amplitude (Message Metrics): where to, the webhook's signing key, and the set-up page."""
+
+    url: str
+    api_key: str = field(repr=False)
+    signing_key: str = field(repr=False)
+    integration: Integration
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """What somebody who wrote ``name`` may have meant."""
     names = list(known)
@@ -99,15 +110,15 @@ def currents_flow(integration: Mapping[str, Any], environ: Mapping[str, str], wh
     amplitude = section["amplitude"]
     profile = currents.PROFILE_2026 if integration.get("profile") == currents.PROFILE_2026 else None
     return CurrentsConfig(
-        base_url(amplitude.get("region"), environ).rstrip("/"),
+        base_url(amplitude.get("region"), environ, "currents.amplitude.region").rstrip("/"),
         amplitude["api_key"],
         _selection(section.get("events", "all"), profile, where),
         profile,
     )
 
 
-def base_url(region: str | None, environ: Mapping[str, str]) -> str:
-    """Where Amplitude of a region answers. Raises ConfigError.
+def base_url(region: str | None, environ: Mapping[str, str], place: str) -> str:
+    """Where Amplitude of a region answers; ``place`` is what asks for it. Raises ConfigError.
 
     ``AMPLITUDE_URL`` is the address of the region ``AMPLITUDE_REGION``; the other region's stands in the
     ready file that ``WAVETANK_TANK`` names. Without any of these it is the vendor's own address. A project
@@ -126,7 +137,7 @@ def base_url(region: str | None, environ: Mapping[str, str]) -> str:
         return str(ready["amplitude"]["other_region_url"])
     except (KeyError, OSError, ValueError, TypeError):
         raise ConfigError(
-            f"currents.amplitude.region: AMPLITUDE_URL is of the region {own}, not {region}: correct either"
+            f"{place}: AMPLITUDE_URL is of the region {own}, not {region}: correct either"
         ) from None
 
 
@@ -222,4 +233,31 @@ def property_flow(integration: Mapping[str, Any], environ: Mapping[str, str], wh
         section["braze"]["api_key"],
         _source(environ, where, "property_sync"),
         tuple(PropertySync(each["kind"], each["name"], each["cadence"], active) for each in section["syncs"]),
+    )
+
+
+def customerio_flow(integration: Mapping[str, Any], environ: Mapping[str, str], where: str) -> CustomerioConfig | None:
+    """The section ``customerio``, None when it is not there. Raises ConfigError."""
+    section = integration.get("customerio")
+    if section is None:
+        return None
+    amplitude, events = section["amplitude"], section.get("events", "all")
+    unknown = [] if events == "all" else [each for each in events if each not in customerio.choices()]
+    if unknown:
+        near = nearest(unknown[0], sorted(customerio.choices()))
+        raise ConfigError(f"{where}: customerio.events: {unknown[0]!r} is not a report of Customer.io's: {near}")
+    readings = Readings(**section.get("readings", {}))
+    group_types = {"account_id": "account_id", "workspace_id": readings.workspace_group}
+    given = {name: section.get(name) or environ.get(f"CUSTOMERIO_{name.upper()}", "") for name in group_types}
+    place = "customerio.amplitude.eu_data_residency"
+    return CustomerioConfig(
+        base_url("EU" if amplitude.get("eu_data_residency") else "US", environ, place).rstrip("/"),
+        amplitude["api_key"],
+        section["signing_key"],
+        Integration(
+            None if events == "all" else frozenset(events),
+            section.get("body_content", False),
+            {group_types[name]: value for name, value in given.items() if value},
+            readings,
+        ),
     )

@@ -13,7 +13,7 @@ import flask
 import orjson
 from werkzeug.exceptions import HTTPException
 
-from connector import cohort_changes, streaming
+from connector import cohort_changes, reporting, streaming
 from connector.assembly import Flow, Flows
 from connector.config import FLOWS, Config
 from connector.engine import Engine
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 128_000_000
 """More than 100 events of the largest size that Braze sends (900 KB)."""
-_OTHER_FEEDS = {"customerio": "customerio"}
 _STATES = ("pending", "sent", "dead", "dropped", "skipped")
 
 
@@ -68,12 +67,17 @@ def create_app(config: Config, flows: Flows, engine: Engine, draining: Draining)
         refused = _refused(config.feed_token, draining)
         return refused or _taken(lambda body: _AMPLITUDE_FEEDS[kind](body, config, flows, engine))
 
+    @app.post("/feeds/customerio")
+    def take_customerio() -> flask.Response:
+        body = flask.request.get_data()
+        if draining.is_set():
+            return _json(503, {"error": "draining: send it again"})
+        return take_report(body, config, flows, engine)
+
     @app.post("/feeds/<path:feed>")
     def take_other(feed: str) -> flask.Response:
         flask.request.get_data()
-        if feed not in _OTHER_FEEDS:
-            return _json(404, {"error": f"there is no feed {feed}"})
-        return _json(501, {"error": f"this connector does not implement the flow {_OTHER_FEEDS[feed]}"})
+        return _json(404, {"error": f"there is no feed {feed}"})
 
     @app.after_request
     def wake(response: flask.Response) -> flask.Response:
@@ -105,11 +109,10 @@ def health(config: Config, flows: Flows, draining: bool) -> dict[str, Any]:
     told = {"outbox": dict.fromkeys((*_STATES, "held"), 0), "reasons": {}, "key_refused_since_ms": None}
     if currents_flow is not None:
         told = _told(currents_flow)
-    others = ("event_stream", "cohort_sync", "property_sync")
+    others = [name for name in FLOWS if name != "currents"]
     return {
         "status": "draining" if draining else "ok",
         "flows": list(FLOWS),
-        "not_implemented": list(config.not_implemented),
         "currents": "off" if currents_flow is None else currents_flow.delivery.status,
         **told,
         **{name: {"status": flows[name].delivery.status, **_told(flows[name])} for name in others if name in flows},
@@ -180,6 +183,25 @@ def take_currents(body: bytes, config: Config, flows: Flows) -> flask.Response:
         log.error("the outbox did not take a batch: %s", error)
         return _json(503, {"error": "the outbox cannot be written: send it again"})
     return _json(200, {"taken": len(events), "new": fresh})
+
+
+def take_report(body: bytes, config: Config, flows: Flows, engine: Engine) -> flask.Response:
+    """Answer a reporting webhook; 2xx means that it is on the disk, 401 that Customer.io has not signed it now.
+
+    A 401 makes Customer.io wait an hour, a 503 a moment (Customer.io docs, reporting webhooks, Timeouts and failures).
+    """
+    if config.customerio is None:
+        return _json(200, {"new": 0})
+    timestamp, given = (flask.request.headers.get(name, "") for name in (reporting.TIMESTAMP, reporting.SIGNATURE))
+    key, window_s = config.customerio.signing_key, config.customerio.integration.readings.signature_window_s
+    if not reporting.verified(key, timestamp, given, body, engine.clock.now_ms(), window_s):
+        return _json(401, {"error": "the signature is missing or wrong, or its time is too far from now"})
+    try:
+        fresh = reporting.take(flows["customerio"].outbox, config.customerio.integration, body)
+    except sqlite3.Error as error:
+        log.error("the outbox did not take a report: %s", error)
+        return _json(503, {"error": "the outbox cannot be written: send it again"})
+    return _json(200, {"new": fresh})
 
 
 def _json(status: int, body: object) -> flask.Response:

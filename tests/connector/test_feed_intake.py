@@ -29,7 +29,7 @@ class Desk:
     def __init__(self, folder: Path, *, flow_on: bool = True, token: str = "token-1") -> None:
         flow = CurrentsConfig("http://127.0.0.1:9", KEY, frozenset(["Custom Event"])) if flow_on else None
         self.draining = Draining()
-        config = Config(9000, folder, None, token, flow, ("customerio",))
+        config = Config(9000, folder, None, token, flow)
         self.flows = assemble(config)
         self.outbox = self.flows["currents"].outbox if flow_on else Outbox(folder / "outbox.db")
         self.engine = Engine([], ManualClock())
@@ -51,8 +51,7 @@ def test_health_names_flows_and_counts_events(desk: Desk) -> None:
     answer = desk.client.get("/healthz")
     assert answer.status_code == 200
     body = answer.get_json()
-    assert body["flows"] == ["currents", "event_stream", "cohort_sync", "property_sync"]
-    assert body["not_implemented"] == ["customerio"]
+    assert body["flows"] == ["currents", "event_stream", "cohort_sync", "property_sync", "customerio"]
     assert body["outbox"] == {"pending": 1, "sent": 0, "dead": 0, "dropped": 0, "skipped": 1, "held": 0}
     assert body["reasons"] == {"skipped": {"event type is not selected": 1}}
 
@@ -147,11 +146,6 @@ def test_a_flow_that_is_off_is_answered_and_nothing_is_kept(tmp_path: Path) -> N
     assert sum(desk.outbox.counts().values()) == 0
     assert desk.client.get("/healthz").get_json()["currents"] == "off"
     desk.outbox.close()
-
-
-@pytest.mark.parametrize("path", ["customerio"])
-def test_flows_that_are_not_implemented_say_so(desk: Desk, path: str) -> None:
-    assert desk.post(b"", f"/feeds/{path}").status_code == 501
 
 
 @pytest.mark.parametrize("kind", ["events", "users", "cohorts"])
