@@ -47,6 +47,7 @@ def mutants() -> Mapping[str, Mutant]:
         amplitude_reading,
         amplitude_uploads,
         braze_messaging,
+        braze_track,
         braze_transport,
         connector,
         simulator,
@@ -60,6 +61,7 @@ def mutants() -> Mapping[str, Mutant]:
         amplitude_reading,
         braze_transport,
         braze_messaging,
+        braze_track,
     )
     return {each.id: each for file in files for each in file.MUTANTS}
 
