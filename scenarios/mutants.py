@@ -43,9 +43,11 @@ class Mutant:
 def mutants() -> Mapping[str, Mutant]:
     """All mutants by id."""
     from scenarios.mutations import (
+        activation,
         amplitude_people,
         amplitude_reading,
         amplitude_uploads,
+        audiences,
         braze_messaging,
         braze_track,
         braze_transport,
@@ -55,6 +57,8 @@ def mutants() -> Mapping[str, Mutant]:
 
     files = (
         connector,
+        activation,
+        audiences,
         simulator,
         amplitude_uploads,
         amplitude_people,

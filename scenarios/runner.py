@@ -26,11 +26,14 @@ from scenarios.control import Control, ControlError
 from scenarios.packs import Scenario
 from scenarios.steps import CannotGoOn, World
 from scenarios.timeline import timeline
-from scenarios.waiting import mark, seconds_since
+from scenarios.waiting import deadline, mark, passed, seconds_since, short_pause
 from scenarios.zygote import Zygote
 from simulator.serving import Lab
 
 FEED_PATH = "/feeds/currents"
+SELF_STARTING = frozenset(("cohort_sync", "property_sync"))
+"""Flows that no feed sets going: the connector has to have come to the clock before time moves."""
+COMES_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ class Worker:
                     for kind in ("events", "users"):
                         url = f"{connector.url}/feeds/amplitude/{kind}"
                         control.call("PUT", f"/feeds/amplitude/{kind}", {"url": url})
+                if SELF_STARTING & set(scenario.flows):
+                    _await_at_the_clock(control)
                 world.connect(connector, environ)
             if _played(world, scenario.steps):
                 world.judge(scenario.spec["then"])
@@ -173,6 +178,13 @@ class Worker:
         if plan.connector not in self._flows:
             self._flows[plan.connector] = implemented(connector.url, plan.feed_path)
         return self._flows[plan.connector]
+
+
+def _await_at_the_clock(control: Control) -> None:
+    """Wait until somebody waits at the tank's clock, in real time; one that does not use it is not waited for long."""
+    until = deadline(COMES_S)
+    while not control.call("GET", "/clock/waiting")["waiting"] and not passed(until):
+        short_pause()
 
 
 def _possible(scenario: Scenario, connector: Connector) -> bool:

@@ -1,10 +1,12 @@
-"""Texts that stand for something else: ``$now``, ``$text:x:9``, ``{n}`` and ``${name}``; and JSON pointers."""
+"""Texts that stand for something else: ``$now``, ``$ms-29d``, ``$text:x:9``, ``{n}`` and ``${name}``; and JSON pointers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from scenarios.instants import duration_ms
 
 _ABSENT = object()
 
@@ -16,8 +18,8 @@ class Unknown(ValueError):
 def filled(value: Any, now_s: int, number: int | None = None, known: Mapping[str, Any] | None = None) -> Any:
     """``value`` with everything written out.
 
-    ``$now`` is the time in seconds, with an offset (``$now-60``); ``$text:x:9`` is a long text; ``{n}`` is
-    ``number``; ``${name}`` is a variable in ``known`` (None leaves it as it is), and keeps its type when alone;
+    ``$now`` is the time in seconds, with an offset (``$now-60``); ``$ms`` is it in ms, with a span (``$ms-29d``);
+    ``$text:x:9`` is a long text; ``{n}`` is ``number``; ``${name}`` is a variable in ``known`` (None leaves it as it is), and keeps its type when alone;
     ``{"$copies": 9, "of": value}`` is a list of copies with their numbers. Raises Unknown.
     """
     if isinstance(value, dict) and "$copies" in value:
@@ -31,6 +33,10 @@ def filled(value: Any, now_s: int, number: int | None = None, known: Mapping[str
     match = re.fullmatch(r"\$now([+-]\d+)?", value)
     if match:
         return now_s + int(match.group(1) or 0)
+    precise = re.fullmatch(r"\$ms(?:([+-])(\w+))?", value)
+    if precise:
+        span_ms = duration_ms(precise.group(2)) if precise.group(2) else 0
+        return now_s * 1000 + (-span_ms if precise.group(1) == "-" else span_ms)
     long = re.fullmatch(r"\$text:(.):(\d+)", value)
     if long:
         return long.group(1) * int(long.group(2))
