@@ -43,11 +43,14 @@ def holds(expected: Any, received: Any) -> bool:
 
 
 def find(value: Any, path: str) -> Any:
-    """The member at a dotted path, :func:`missing` when there is none."""
+    """The member at a dotted path (``a.0.b``: of the first element), :func:`missing` when there is none."""
     for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
+        if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, Mapping) and part in value:
+            value = value[part]
+        else:
             return _ABSENT
-        value = value[part]
     return value
 
 

@@ -11,7 +11,7 @@ from scenarios.connectors import Connector, healthy
 from scenarios.control import Control, View
 from scenarios.expectations import judge
 from scenarios.variables import filled, nowhere, pointed
-from scenarios.verdict import Verdict
+from scenarios.verdict import Failure, Verdict
 
 
 class CannotGoOn(RuntimeError):
@@ -80,12 +80,13 @@ class World:
         # What cannot be saved is a failure like any other: the scenario is told no further.
         missing = sorted(name for name, found in saved.items() if nowhere(found))
         self.known.update({name: None if nowhere(found) else found for name, found in saved.items()})
-        if missing:
-            expected["at"] = {**expected.get("at", {}), **{value["save"][name]: {"$matches": ".*"} for name in missing}}
         if expected:
             self.judge([{"answers": expected, **outer}])
         if missing:
-            raise CannotGoOn(f"the answer has no {missing[0]}")
+            text = f"{value['save'][missing[0]]} of the answer, which later steps need"
+            self.verdict.judged.update(self.rules)
+            self.verdict.failures.append(Failure(text, "it is there", self.answers[-1], self.rules))
+            raise CannotGoOn(text)
 
 
 def emit(world: World, value: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Texts that stand for something else: ``$now``, ``$ms-29d``, ``$text:x:9``, ``{n}`` and ``${name}``; and JSON pointers."""
+"""Texts that stand for something else: ``$now``, ``$ms``, ``$text:x:9``, ``{n}`` and ``${name}``; and JSON pointers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def filled(value: Any, now_s: int, number: int | None = None, known: Mapping[str
     """``value`` with everything written out.
 
     ``$now`` is the time in seconds, with an offset (``$now-60``); ``$ms`` is it in ms, with a span (``$ms-29d``);
-    ``$text:x:9`` is a long text; ``{n}`` is ``number``; ``${name}`` is a variable in ``known`` (None leaves it as it is), and keeps its type when alone;
-    ``{"$copies": 9, "of": value}`` is a list of copies with their numbers. Raises Unknown.
+    ``$text:x:9`` is a long text; ``{n}`` is ``number``; ``${name}`` is a variable in ``known`` (None leaves it as it
+    is), and keeps its type when alone; ``{"$copies": 9, "of": value}`` is a list of copies with their numbers. Raises
+    Unknown.
     """
     if isinstance(value, dict) and "$copies" in value:
         return [filled(value["of"], now_s, n, known) for n in range(value["$copies"])]

@@ -49,10 +49,12 @@ def _nobody_leaves(self: Any, added: Any, _removed: Any) -> tuple[Any, ...]:
 def _both_at_once(original: Any) -> Any:
     def items(self: Any, added: Any, removed: Any) -> Any:
         requests = [orjson.loads(each) for each in original(self, added, removed)]
-        changes = [change for each in requests for change in each["body"]["cohort_changes"]]
-        if not changes or len(requests) != 2:
-            return [orjson.dumps(each) for each in requests]
-        return [orjson.dumps({**requests[0], "body": {**requests[0]["body"], "cohort_changes": changes}})]
+        if len(requests) > 1:
+            (first,), (last,) = (requests[n]["body"]["cohort_changes"] for n in (0, -1))
+            if "should_remove" in last and "should_remove" not in first:
+                requests[-1]["body"]["cohort_changes"] = [first, last]
+                del requests[0]
+        return [orjson.dumps(each) for each in requests]
 
     return items
 
@@ -72,16 +74,16 @@ def _named_once(self: Any, name: Any, known: Any, now_ms: int) -> tuple[Any, ...
     return self, name if known is None else known, known, now_ms
 
 
-def _makes_users(original: Any) -> Any:
-    def users(call: Any, body: Any) -> Any:
-        from simulator.braze import pending
+class _MakesUsers:
+    """The queue of writes, with an attributes object before each cohort change."""
 
-        names = [each for change in body["cohort_changes"] for each in change.get("user_ids") or ()]
-        objects = [("attributes", {"external_id": each}) for each in names]
-        pending.put(call.conn, call.tank, "track", objects, call.now_ms)
-        return original(call, body)
+    def __init__(self, original: Any) -> None:
+        self._original = original
 
-    return users
+    def put(self, conn: Any, tank: Any, kind: str, payload: Any, now_ms: int) -> Any:
+        names = [each for change in payload["changes"] for each in change.get("user_ids") or ()]
+        self._original.put(conn, tank, "track", [("attributes", {"external_id": each}) for each in names], now_ms)
+        return self._original.put(conn, tank, kind, payload, now_ms)
 
 
 def _by_amplitude_id(found: Any, _self: Any, row: Any, *_: Any) -> Any:
@@ -190,7 +192,7 @@ MUTANTS = (
     Mutant("aud-nobody-leaves", ("AUD-005",), "who has left is not told", f"{_SYNC}.items", arguments(_nobody_leaves)),
     Mutant("aud-not-json", ("AUD-006",), "requests do not say that they are JSON", "connector.braze:_Sender._post", _not_json),
     Mutant("aud-names-always", ("AUD-007",), "every run names the cohort", f"{_SYNC}.opening", arguments(_named_every_time)),
-    Mutant("aud-makes-users", ("AUD-008",), "Braze makes the users that a cohort names", "simulator.braze.cohort_import:users", _makes_users),
+    Mutant("aud-makes-users", ("AUD-008",), "Braze makes the users that a cohort names", "simulator.braze.cohort_import:pending", _MakesUsers),
     Mutant("aud-devices-as-users", ("AUD-009",), "device IDs are sent as user IDs", f"{_FLOW}:KEYS", lambda original: {**original, "device_id": "user_ids"}),
     Mutant("aud-any-device", ("AUD-010",), "Braze finds identified people by device", "simulator.braze.cohort_membership:_anonymous", instead(lambda _conn, uids: set(uids))),
     Mutant("aud-own-label", ("AUD-011",), "aliases get a label of the connector's", f"{_SYNC}.value", result(_own_label)),

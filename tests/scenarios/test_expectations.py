@@ -31,6 +31,9 @@ def request(status: int | None, at_s: int = 0, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+TRACK = '{"events":[{"external_id":"u","name":"E","properties":{"a":[1]}}],"attributes":[{"external_id":"v"}]}'
+
+
 class View:
     """A read-back that never saw a server."""
 
@@ -47,12 +50,16 @@ class View:
     journal = [
         request(429, 0, response_body='{"throttled_events":[1]}'),
         request(200, 20),
+        request(201, 30, platform="braze", path="/users/track", request_body=TRACK),
     ]
     users = [{"user_id": "u", "devices": ["d"]}]
     merges = [{"amplitude_id": 1}]
     feed = {"status": "running", "counters": {"taken": 2}, "queues": {"t": {"pending": 3}}}
     answers = [{"status": 401, "headers": {"x-a": "b"}, "text": "no", "body": {"error": "no", "list": [1, 2]}}]
     healthy = True
+    braze_users = [{"external_id": "u", "custom_attributes": {"tier": "gold"}, "event_counts": {"E": 1}}]
+    braze_cohorts = {"c1": {"cohort_id": "c1", "title": "[Amplitude] C: c1", "size": 1, "members": ["u"]}}
+    data_points = {"total": 5, "by_source": {"api": 3, "cohort_import": 2}}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +103,23 @@ class View:
         ("connector", {"healthy": True}, {"healthy": False}),
         ("rate", {"kind": "device", "id": "d", "window": "1s", "at_most": 2},
          {"kind": "device", "id": "d", "window": "1s", "at_most": 1}),
+        ("requests", {"platform": "braze", "each": {"body_absent": ["events.1"]}},
+         {"platform": "braze", "each": {"body_absent": ["events.0.name"]}}),
+        ("braze_users", {"where": {"external_id": "u"}, "count": 1, "equal": {"event_counts": {"E": 1}}},
+         {"where": {"external_id": "u"}, "equal": {"custom_attributes": {"tier": "iron"}}}),
+        ("braze_users", {"where": {"external_id": "v"}, "count": 0}, {"where": {"external_id": "v"}}),
+        ("braze_users", {"absent": ["custom_attributes.age"]}, {"absent": ["custom_attributes.tier"]}),
+        ("braze_objects", {"array": "events", "where": {"name": "E"}, "equal": {"external_id": "u"}},
+         {"array": "events", "where": {"name": "E"}, "equal": {"external_id": "v"}}),
+        ("braze_objects", {"array": "attributes", "count": 1}, {"array": "attributes", "count": 2}),
+        ("braze_objects", {"array": "events", "absent": ["properties.b"]},
+         {"array": "events", "absent": ["properties.a"]}),
+        ("braze_cohort", {"cohort_id": "c1", "title": "[Amplitude] C: c1", "size": 1},
+         {"cohort_id": "c1", "title": "C"}),
+        ("braze_cohort", {"cohort_id": "c1", "members": ["u"]}, {"cohort_id": "c1", "members": []}),
+        ("braze_cohort", {"cohort_id": "c2", "exists": False}, {"cohort_id": "c2"}),
+        ("braze_cohort", {"cohort_id": "c1", "size": {"at_least": 1}}, {"cohort_id": "c1", "exists": False}),
+        ("data_points", {"total": 5, "cohort_import": 2}, {"cohort_import": 3}),
         ("pause", {"after_status": 429, "at_least": "15s"}, {"after_status": 429, "at_least": "30s"}),
     ],
 )  # fmt: skip
