@@ -26,6 +26,7 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    literal,
     select,
 )
 
@@ -193,9 +194,20 @@ def json_set(values: Iterable[Any]) -> Select[tuple[Any]]:
 
     One statement serves any number of values, which keeps set-based reads cheap and cached.
     """
-    text = orjson.dumps(list(values)).decode()
+    text, odd = _as_json(values)
     each = func.json_each(bindparam(None, text, unique=True)).table_valued("value")
-    return select(each.c.value)
+    found = select(each.c.value)
+    return found if not odd else select(found.union_all(*(select(literal(value)) for value in odd)).subquery().c[0])
+
+
+def _as_json(values: Iterable[Any]) -> tuple[str, list[str]]:
+    """``values`` as a JSON array, and those that SQLite would not read out of one whole: it cuts texts at a NUL."""
+    each = list(values)
+    text = orjson.dumps(each).decode()
+    if "\\u0000" not in text:
+        return text, []
+    odd = [value for value in each if isinstance(value, str) and "\0" in value]
+    return orjson.dumps([value for value in each if value not in odd]).decode(), odd
 
 
 def rows_in(
@@ -205,8 +217,10 @@ def rows_in(
 
     The same as a select with :func:`json_set`, without the cost of building a statement: for the ingest path.
     """
-    sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {key} IN (SELECT value FROM json_each(?)) {more}"
-    return list(conn.exec_driver_sql(sql, (orjson.dumps(list(values)).decode(),)))
+    text, odd = _as_json(values)
+    inside = "SELECT value FROM json_each(?)" + " UNION ALL SELECT ?" * len(odd)
+    sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {key} IN ({inside}) {more}"
+    return list(conn.exec_driver_sql(sql, (text, *odd)))
 
 
 def _placeholders(conn: Connection, count: int) -> str:

@@ -83,7 +83,8 @@ def _file_route() -> Route:
     link, document = segment_export.LINK, segment_export.SOURCE
     answers = {200: "the file", 403: "not ready, or too late"}
     view, finder, refuser = segment_export.download, segment_export.find_by_link, segment_export.denied
-    return Route("GET", link, link, view, finder, refuser, document, responses=answers, produces=("application/zip",))
+    kinds = ("application/zip", "application/xml")
+    return Route("GET", link, link, view, finder, refuser, document, responses=answers, produces=kinds)
 
 
 def _route(endpoint: str, row: Mapping[str, object], folder: str) -> Route:

@@ -40,6 +40,17 @@ _TRACK = {
                    "time": "2026-01-01T00:00:00Z", "properties": {}}],
 }  # fmt: skip
 _RENAMES = [{"current_external_id": "a", "new_external_id": "b"}]
+SEGMENT, GROUP, CAMPAIGN, CANVAS, PAPER = (f"00000000-0000-4000-a000-00000000000{n}" for n in range(5))
+"""Ids of what a marketer has made: a segment, a subscription group, a campaign, a Canvas, a transactional campaign."""
+_MAIL = {"email": {"app_id": "app", "from": "a@example.com", "subject": "Hi {{${first_name}}}", "body": "b"}}
+_PEOPLE = [{"external_user_id": "a", "trigger_properties": {"p": 1}, "send_to_existing_only": False,
+            "attributes": {"x": 1}}, {"email": "a@example.com", "prioritization": ["identified"]}]
+_SEND = {"campaign_id": CAMPAIGN, "recipients": _PEOPLE, "trigger_properties": {"q": [1]}}
+_ENTER = {"canvas_id": CANVAS, "recipients": [{"user_alias": _ALIAS, "context": {"p": 1}}], "context": {"q": "r"}}
+_BROADCAST = {"broadcast": True, "audience": {"AND": [{"email_subscription_status": {
+    "comparison": "is", "value": "subscribed"}}]}}
+_TIME = {"schedule": {"time": "2026-12-01T00:00:00Z", "in_local_time": False}}
+_EMAILS = {"email": ["a@example.com"]}
 _CHANGES = [{"user_ids": ["a"], "device_ids": ["d"], "aliases": [_ALIAS], "should_remove": False}]
 
 GOOD: Mapping[str, Any] = {
@@ -72,6 +83,34 @@ GOOD: Mapping[str, Any] = {
     "/users/external_ids/rename": {"external_id_renames": _RENAMES},
     "/users/external_ids/remove": {"external_ids": ["a"]},
     "/users/export/ids": {"external_ids": ["a"], "user_aliases": [_ALIAS], "fields_to_export": ["external_id"]},
+    "/users/export/segment": {"segment_id": SEGMENT, "fields_to_export": ["external_id"],
+                              "custom_attributes_to_export": ["x"], "output_format": "zip"},
+    "/users/export/global_control_group": {"fields_to_export": ["email"], "output_format": "gzip"},
+    "/messages/send": {"external_user_ids": ["a"], "user_aliases": [_ALIAS], "messages": _MAIL,
+                       "recipient_subscription_state": "all", "override_frequency_capping": True},
+    "/messages/schedule/create": {"segment_id": SEGMENT, "broadcast": True, "messages": _MAIL, **_TIME},
+    "/messages/schedule/update": {"schedule_id": CAMPAIGN, "messages": _MAIL, **_TIME},
+    "/messages/schedule/delete": {"schedule_id": CAMPAIGN},
+    "/campaigns/trigger/send": {**_SEND, "attachments": [{"file_name": "f", "url": "https://example.com/f"}]},
+    "/campaigns/trigger/schedule/create": {"campaign_id": CAMPAIGN, **_BROADCAST, **_TIME},
+    "/campaigns/trigger/schedule/update": {"campaign_id": CAMPAIGN, "schedule_id": CAMPAIGN, **_TIME},
+    "/campaigns/trigger/schedule/delete": {"campaign_id": CAMPAIGN, "schedule_id": CAMPAIGN},
+    "/canvas/trigger/send": _ENTER,
+    "/canvas/trigger/schedule/create": {"canvas_id": CANVAS, **_BROADCAST, **_TIME},
+    "/canvas/trigger/schedule/update": {"canvas_id": CANVAS, "schedule_id": CAMPAIGN, **_TIME},
+    "/canvas/trigger/schedule/delete": {"canvas_id": CANVAS, "schedule_id": CAMPAIGN},
+    "/sends/id/create": {"campaign_id": CAMPAIGN, "send_id": "s"},
+    "/transactional/v1/campaigns/<campaign_id>/send": {"external_send_id": "s", "trigger_properties": {},
+                                                       "recipient": {"external_user_id": "a"}},
+    "/subscription/status/set": {"subscription_group_id": GROUP, "subscription_state": "subscribed",
+                                 "external_id": ["a"]},
+    "/v2/subscription/status/set": {"subscription_groups": [{
+        "subscription_group_id": GROUP, "subscription_state": "unsubscribed", "emails": ["a@example.com"]}]},
+    "/email/status": {**_EMAILS, "subscription_state": "opted_in"},
+    "/email/bounce/remove": _EMAILS,
+    "/email/spam/remove": _EMAILS,
+    "/email/blocklist": _EMAILS,
+    "/email/blacklist": _EMAILS,
     "/partners/<partner>/cohorts": {"cohort_id": "c", "name": "n", "created_at": "2026-01-01T00:00:00Z"},
     "/partners/<partner>/cohorts/users": {"cohort_id": "c", "cohort_changes": _CHANGES},
 }  # fmt: skip

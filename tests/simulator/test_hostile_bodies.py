@@ -15,11 +15,16 @@ from typing import Any
 import pytest
 from hostile_requests import (
     BOMB,
+    CAMPAIGN,
+    CANVAS,
     FORMS,
     GOOD,
+    GROUP,
     HEADERS,
     ODD_QUERIES,
     ODD_SEGMENTS,
+    PAPER,
+    SEGMENT,
     TYPES,
     Wired,
     bodies,
@@ -32,6 +37,7 @@ from hypothesis import strategies as st
 
 from simulator import apps, braze
 from simulator.amplitude import rows
+from simulator.braze import marketing, segments, subscription_groups
 from simulator.exchange import Route
 from simulator.tank import Tanks
 
@@ -81,13 +87,33 @@ class World:
         self.us = self.tanks.create("hostile-us", settings=quiet)
         self.eu = self.tanks.create("hostile-eu", settings=quiet, region="eu")
         self.apps = apps.platform_apps(self.tanks)
-        self.ids: dict[str, str] = {"<partner>": "amplitude", "<day>": "2026-01-13"}
+        self.ids: dict[str, str] = {"<partner>": "amplitude", "<day>": "2026-01-13", "<campaign_id>": PAPER}
+        self.schedules: dict[str, str] = {}
+        self.market()
+
+    def market(self) -> None:
+        """Make what a marketer makes in Braze's dashboard."""
+        variations = [{"channel": "email", "message": {"from": "a@example.com", "subject": "s", "body": "b"}}]
+        made = {"name": "m", "variations": variations}
+        plan = {"custom_attribute": {"custom_attribute_name": "x", "comparison": "exists"}}
+        with self.us.store.write() as conn:
+            now_ms = self.us.clock.now_ms(conn)
+            segments.make(conn, self.us, {"name": "s", "definition": plan}, now_ms, SEGMENT)
+            subscription_groups.make(conn, self.us, "g", "email", GROUP)
+            marketing.make(conn, self.us, "campaign", {**made, "id": CAMPAIGN}, now_ms)
+            marketing.make(conn, self.us, "campaign", {**made, "id": PAPER, "type": "transactional"}, now_ms)
+            steps = [{"messages": {"email": variations[0]["message"]}}]
+            canvas = {"name": "c", "variants": [{"steps": steps}], "id": CANVAS}
+            marketing.make(conn, self.us, "canvas", canvas, now_ms)
 
     def fill(self, name: str) -> None:
         """Put people and things into the tank of an app; :attr:`ids` says which path names them."""
         if name == "braze":
             people = [{"external_id": "a", "email": "a@example.com", "x": [1]}, {"external_id": "b"}]
             self.good(name, "/users/track", {"attributes": people, "events": GOOD["/users/track"]["events"]})
+            for kind in ("/messages", "/campaigns/trigger", "/canvas/trigger"):
+                made = self.good(name, f"{kind}/schedule/create", GOOD[f"{kind}/schedule/create"])
+                self.schedules[kind] = made["schedule_id"]
         elif name.startswith("amplitude"):
             events = [
                 {"device_id": "device-1", "event_type": "a"},
@@ -144,6 +170,12 @@ class World:
             return {"cohort_id": self.ids.get("<cohort_id>")}
         return {"app_id": rows.project_id(tank.id, tank.seed)} if "cohorts" in path else {}
 
+    def body(self, path: str) -> Any:
+        """A good body of a route; of a schedule that is there, if it is about one."""
+        kind, _, rest = path.partition("/schedule/")
+        known = {"schedule_id": self.schedules[kind]} if rest in ("update", "delete") else {}
+        return {**GOOD[path], **known} if known else GOOD.get(path, {"a": 1})
+
     def query(self, path: str) -> dict[str, str]:
         """Good values of the parameters of a route."""
         person = {"user": self.ids["<amplitude_id>"]} if path == "/api/2/useractivity" else {}
@@ -177,7 +209,7 @@ def requests(draw: st.DrawFn, world: World, name: str, route: Route) -> Wired:
     may = draw(st.integers(0, 9)) > 0
     headers = world.authorization(name, route.path) if may else {}
     fixed = world.fixed(name, route.path) if may else {}
-    body, packing = draw(bodies(GOOD.get(route.path, {"a": 1}), fixed))
+    body, packing = draw(bodies(world.body(route.path), fixed))
     key = {"api_key": world.tank(name).credential("amplitude_api_key")} if name.startswith("amplitude") and may else {}
     field = FORMS.get(route.path)
     kind = "application/json"

@@ -188,6 +188,10 @@ class Workspace:
         }
         return self.post(f"/partners/amplitude/{path}", {**keys, **body})
 
+    def download(self, url: str) -> TestResponse:
+        """What lies behind a link, read to its end: an answer that stays open is work that time waits for."""
+        return self.client.get(url, buffered=True)
+
     def export(self, fields: list[str] | None = None, **ids: Any) -> dict[str, Any]:
         found: dict[str, Any] = self.post(
             "/users/export/ids",

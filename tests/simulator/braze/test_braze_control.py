@@ -110,3 +110,15 @@ def test_imported_cohorts_are_listed_with_their_members(brz: Braze) -> None:
     assert (cohort["title"], cohort["size"]) == ("[Amplitude] VIP: c1", 1)
     found = brz.control("GET", "/cohorts/amplitude/c1").json()
     assert (found["size"], [each["external_id"] for each in found["members"]]) == (1, ["bob"])
+
+
+def test_an_address_is_marked_once_whatever_it_is_made_of(brz: Braze) -> None:
+    """One that is marked stays marked since its first time, also one with a NUL, which SQLite's JSON cuts short."""
+    for emails in (["a@example.com"] * 2, ["a@example.com", "A@example.com"], ["a\0b@example.com"], ["a\0b@example.com"]):
+        marked = brz.control("POST", "/email-marks", {"kind": "hard_bounce", "emails": emails})
+        assert marked.status_code == 200, marked.text
+    headers = {"Authorization": f"Bearer {brz.ready['rest_api_key']}"}
+    query = {"start_date": "2020-01-01", "end_date": "2030-01-01"}
+    url = f"{brz.ready['url']}/email/hard_bounces"
+    listed = brz.tank.session.get(url, params=query, headers=headers, timeout=60).json()["emails"]
+    assert sorted(each["email"] for each in listed) == ["A@example.com", "a\0b@example.com", "a@example.com"]

@@ -216,21 +216,21 @@ def test_an_export_is_ready_later_and_its_callback_is_told(make_workspace: Calla
     assert (answer.status_code, list(answer.json)) == (201, ["object_prefix", "url", "message"])
     assert answer.json["object_prefix"] == f"{segment_id}-{workspace.tank.clock.now_ms() // 1000}"
     url = answer.json["url"]
-    assert workspace.client.get(url).status_code == 403, "not ready"
+    assert workspace.download(url).status_code == 403, "not ready"
     again = workspace.post("/users/export/segment", body)
     assert again.status_code == 429, "one running export per segment"
     workspace.attributes({"external_id": "c", "plan": "gold"})
     assert receiver.got == []
     workspace.advance(60_000)
     assert json.loads(receiver.got[0].body) == {"success": True, "url": url}
-    file = workspace.client.get(url)
+    file = workspace.download(url)
     assert (file.status_code, file.content_type) == (200, "application/zip")
     found = lines(file.data)
     assert [(each["external_id"], each["custom_attributes"]) for each in found] == [("a", {"n": 1}), ("c", {})]
     assert set(found[0]) == {"external_id", "created_at", "custom_attributes"}
     assert workspace.post("/users/export/segment", body).status_code == 201
     workspace.advance(4 * HOUR_MS + 60_000)
-    assert workspace.client.get(url).status_code == 403, "the link is dead"
+    assert workspace.download(url).status_code == 403, "the link is dead"
 
 
 def test_an_export_has_5000_people_to_a_file(workspace: Any) -> None:
@@ -240,7 +240,7 @@ def test_an_export_has_5000_people_to_a_file(workspace: Any) -> None:
     body = {"segment_id": make(workspace), "fields_to_export": ["external_id"]}
     url = workspace.post("/users/export/segment", body).json["url"]
     workspace.advance(60_000)
-    archive = workspace.client.get(url).data
+    archive = workspace.download(url).data
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         sizes = [len(opened.read(name).splitlines()) for name in opened.namelist()]
     assert sizes == [5_000, 10]
@@ -275,4 +275,4 @@ def test_the_control_group_is_exported_without_a_segment(workspace: Any) -> None
     answer = workspace.post("/users/export/global_control_group", {"fields_to_export": ["external_id"]})
     assert answer.status_code == 201
     workspace.advance(60_000)
-    assert lines(workspace.client.get(answer.json["url"]).data) == [{"external_id": "b"}]
+    assert lines(workspace.download(answer.json["url"]).data) == [{"external_id": "b"}]
