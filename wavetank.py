@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from connector.commands import connect
+from loadtests.commands import load
 from scenarios.commands import check, mutants, rules
 from simulator.commands import explain, feed, up
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Simulated Braze, Amplitude and Customer.io, and the checks that tell whether a connector is right."""
 
 
-for command in (up, check, rules, mutants, explain, feed, connect):
+for command in (up, check, rules, mutants, explain, feed, connect, load):
     main.add_command(command)
 
 if __name__ == "__main__":

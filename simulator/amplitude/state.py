@@ -54,6 +54,18 @@ def _shown(row: Any) -> dict[str, Any]:
     }
 
 
+def arrivals(conn: Connection, *, limit: int = 1000, after: int = 0) -> dict[str, Any]:
+    """Stored events in few words: ``{"arrivals": [{n, insert_id, device_id, time, received}], "next": …}``; ms."""
+    table = tables.events.c
+    query = select(table.n, table.insert_id, table.device_id, table.time_ms, table.received_ms)
+    rows = conn.execute(query.where(table.n > after).order_by(table.n).limit(limit + 1)).all()
+    shown = [
+        {"n": n, "insert_id": insert_id, "device_id": device_id, "time": time_ms, "received": received_ms}
+        for n, insert_id, device_id, time_ms, received_ms in rows[:limit]
+    ]
+    return {"arrivals": shown, "next": shown[-1]["n"] if len(rows) > limit else None}
+
+
 def users(conn: Connection, *, limit: int = 1000, after: int = 0) -> dict[str, Any]:
     """People by Amplitude ID: their user id, devices, merged ids, and user properties."""
     found: dict[int, dict[str, Any]] = {}

@@ -53,6 +53,11 @@ def amplitude_events(ask: Ask) -> tuple[int, Any]:
         return 200, amplitude.events(conn, **ask.query)
 
 
+def amplitude_arrivals(ask: Ask) -> tuple[int, Any]:
+    with ask.tank.store.read() as conn:
+        return 200, amplitude.arrivals(conn, **ask.query)
+
+
 def amplitude_users(ask: Ask) -> tuple[int, Any]:
     with ask.tank.store.read() as conn:
         return 200, amplitude.users(conn, **ask.query)

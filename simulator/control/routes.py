@@ -147,6 +147,14 @@ ROUTES = (
     ),
     ControlRoute(
         "GET",
+        f"{_T}/amplitude/arrivals",
+        "events Amplitude holds, in few words",
+        readback.amplitude_arrivals,
+        {200: "events"},
+        query={"limit": _LIMIT, "after": _AFTER},
+    ),
+    ControlRoute(
+        "GET",
         f"{_T}/amplitude/users",
         "users Amplitude holds",
         readback.amplitude_users,
