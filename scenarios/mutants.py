@@ -8,10 +8,13 @@ rules can fail.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from scenarios import mutations
 
 
 @dataclass(frozen=True)
@@ -41,33 +44,10 @@ class Mutant:
 
 @cache
 def mutants() -> Mapping[str, Mutant]:
-    """All mutants by id."""
-    from scenarios.mutations import (
-        activation,
-        amplitude_people,
-        amplitude_reading,
-        amplitude_uploads,
-        audiences,
-        braze_messaging,
-        braze_track,
-        braze_transport,
-        connector,
-        simulator,
-    )
-
-    files = (
-        connector,
-        activation,
-        audiences,
-        simulator,
-        amplitude_uploads,
-        amplitude_people,
-        amplitude_reading,
-        braze_transport,
-        braze_messaging,
-        braze_track,
-    )
-    return {each.id: each for file in files for each in file.MUTANTS}
+    """All mutants by id: those of every module of :mod:`scenarios.mutations`, in order of their names."""
+    names = sorted(each.name for each in pkgutil.iter_modules(mutations.__path__))
+    modules = [importlib.import_module(f"{mutations.__name__}.{name}") for name in names]
+    return {each.id: each for module in modules for each in getattr(module, "MUTANTS", ())}
 
 
 def find(mutant_id: str) -> Mutant:
