@@ -6,7 +6,7 @@ from typing import Any
 
 from simulator.control.feeding import check_url
 from simulator.control.frame import Ask, ControlRoute
-from simulator.customerio import feed, queue, reporting
+from simulator.customerio import deliveries, feed, generating, messages, people, queue, reporting
 
 _T = "/tanks/<tank_id>"
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 1024}
@@ -49,7 +49,83 @@ def reports(ask: Ask) -> tuple[int, Any]:
         return 200, queue.listed(conn, **ask.query)
 
 
+def generate(ask: Ask) -> tuple[int, Any]:
+    """Make people, and let messages be sent to the people there are."""
+    tank = ask.tank
+    with tank.store.write() as conn:
+        done = generating.generate(
+            conn,
+            tank,
+            tank.clock.now_ms(conn),
+            people_count=ask.body.get("people", 0),
+            delivery_count=ask.body.get("deliveries", 0),
+            channels=ask.body.get("channels"),
+        )
+    ask.desk.keeper(tank).poke()
+    return 202, done
+
+
+def workspace(ask: Ask) -> tuple[int, Any]:
+    with ask.tank.store.read() as conn:
+        return 200, {
+            "people": people.count(conn),
+            "reports": queue.totals(conn),
+            "webhooks": feed.state(conn, ask.tank)["webhooks"],
+        }
+
+
+def list_people(ask: Ask) -> tuple[int, Any]:
+    with ask.tank.store.read() as conn:
+        found = people.every(conn, ask.query.get("after", 0), ask.query.get("limit", 1000))
+        return 200, {"count": people.count(conn), "people": people.shown(conn, found)}
+
+
+def list_deliveries(ask: Ask) -> tuple[int, Any]:
+    with ask.tank.store.read() as conn:
+        return 200, {"deliveries": deliveries.listed(conn, **ask.query)}
+
+
+def list_messages(ask: Ask) -> tuple[int, Any]:
+    with ask.tank.store.read() as conn:
+        return 200, {"messages": [messages.shown(each) for each in messages.every(conn)]}
+
+
+def put_messages(ask: Ask) -> tuple[int, Any]:
+    """Add messages, or change those of the same kind and id."""
+    with ask.tank.store.write() as conn:
+        for each in ask.body["messages"]:
+            messages.put(conn, each)
+    return list_messages(ask)
+
+
 ROUTES = (
+    ControlRoute("GET", f"{_T}/customerio", "what Customer.io holds", workspace, {200: "workspace"}),
+    ControlRoute("GET", f"{_T}/customerio/people", "people", list_people, {200: "people"}, query=_PAGE),
+    ControlRoute(
+        "GET",
+        f"{_T}/customerio/deliveries",
+        "deliveries with what has happened to each",
+        list_deliveries,
+        {200: "deliveries"},
+        query={**_PAGE, "delivery_id": _TEXT},
+    ),
+    ControlRoute("GET", f"{_T}/customerio/messages", "what is sent", list_messages, {200: "messages"}),
+    ControlRoute(
+        "PUT",
+        f"{_T}/customerio/messages",
+        "add or change messages",
+        put_messages,
+        {200: "messages"},
+        "customerio_messages",
+    ),
+    ControlRoute(
+        "POST",
+        f"{_T}/customerio/generate",
+        "make people and send messages",
+        generate,
+        {202: "made"},
+        "customerio_generate",
+    ),
     ControlRoute(
         "PUT",
         f"{_T}/feeds/customerio",

@@ -1,6 +1,8 @@
-"""Simulated Customer.io: reporting webhooks with their queues and signatures, and the routes of its APIs."""
+"""Simulated Customer.io: people, messages and their lives, reporting webhooks, and the App and Track APIs."""
 
+from simulator.customerio import deliveries, sending
 from simulator.customerio.app import create_app
-from simulator.customerio.sending import TIMERS
+
+TIMERS = {**sending.TIMERS, **deliveries.TIMERS}
 
 __all__ = ["TIMERS", "create_app"]

@@ -1,32 +1,109 @@
-"""Customer.io's Flask app: documented endpoints of its App and Track APIs, none of them simulated yet."""
+"""Customer.io's Flask app: every documented endpoint of its APIs; those without a handler answer an honest 501.
+
+One port serves the App, Track and Pipelines APIs, whose hosts the vendor keeps apart.
+"""
 
 from __future__ import annotations
 
-import flask
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from simulator.exchange import Answer, Found, Reason, Request, Route, make_app
+import flask
+import yaml
+
+from simulator.customerio import app_api, track_api
+from simulator.customerio.access import (
+    app,
+    find_app,
+    find_by_delivery,
+    find_track,
+    refuse_broadcast_key,
+    refuse_delivery,
+    refuse_key,
+    track,
+)
+from simulator.customerio.refusals import refuse
+from simulator.exchange import Answer, Found, Handler, Request, Route, make_app
 from simulator.tank import Tanks
 
-_APP = "Customer.io docs, App API"
-_TRACK = "Customer.io docs, Track API"
-_ABSENT = (
-    (_APP, "GET", "/v1/reporting_webhooks"),
-    (_APP, "POST", "/v1/reporting_webhooks"),
-    (_APP, "GET", "/v1/reporting_webhooks/<webhook_id>"),
-    (_APP, "PUT", "/v1/reporting_webhooks/<webhook_id>"),
-    (_APP, "DELETE", "/v1/reporting_webhooks/<webhook_id>"),
-    (_APP, "GET", "/v1/messages"),
-    (_APP, "GET", "/v1/messages/<message_id>"),
-    (_APP, "GET", "/v1/info/ip_addresses"),
-    (_APP, "POST", "/v1/send/email"),
-    (_TRACK, "GET", "/api/v1/accounts/region"),
-    (_TRACK, "PUT", "/api/v1/customers/<identifier>"),
-    (_TRACK, "DELETE", "/api/v1/customers/<identifier>"),
-    (_TRACK, "POST", "/api/v1/customers/<identifier>/events"),
-    (_TRACK, "POST", "/api/v1/events"),
-    (_TRACK, "POST", "/api/v1/metrics"),
-    (_TRACK, "POST", "/api/v1/push/events"),
-)
+_REFUSALS = {400: "refused: the request does not fit", 401: "the key is unknown here", 429: "over a rate limit"}
+_UNKNOWN = {404: "unknown here"}
+_BROADCAST = {**_UNKNOWN, 422: "the audience has an error", 501: "this kind of audience is not simulated"}
+
+HANDLERS: Mapping[str, tuple[Handler, str | None, Mapping[int, str]]] = {
+    "GET /api/v1/accounts/region": (track(track_api.region), None, {}),
+    "PUT /api/v1/customers/<identifier>": (
+        track(track_api.identify, "customerio_identify"),
+        "customerio_identify",
+        {},
+    ),
+    "DELETE /api/v1/customers/<identifier>": (track(track_api.delete), None, {}),
+    "PUT /api/v1/customers/<identifier>/devices": (
+        track(track_api.add_device, "customerio_device"),
+        "customerio_device",
+        {},
+    ),
+    "DELETE /api/v1/customers/<identifier>/devices/<device_id>": (track(track_api.remove_device), None, {}),
+    "POST /api/v1/customers/<identifier>/suppress": (track(track_api.suppress), None, {}),
+    "POST /api/v1/customers/<identifier>/unsuppress": (track(track_api.unsuppress), None, {}),
+    "POST /api/v1/customers/<identifier>/events": (
+        track(track_api.event, "customerio_event"),
+        "customerio_event",
+        {},
+    ),
+    "POST /api/v1/events": (track(track_api.anonymous, "customerio_event"), "customerio_event", {}),
+    "POST /api/v1/metrics": (track(track_api.metric, "customerio_metric"), "customerio_metric", {}),
+    "POST /api/v1/push/events": (track(track_api.push_event, "customerio_push_event"), "customerio_push_event", {}),
+    "POST /unsubscribe/<delivery_id>": (
+        track(track_api.unsubscribe, "customerio_unsubscribe"),
+        "customerio_unsubscribe",
+        {},
+    ),
+    "GET /v1/reporting_webhooks": (app(app_api.list_webhooks), None, {}),
+    "POST /v1/reporting_webhooks": (app(app_api.create_webhook, "customerio_webhook"), "customerio_webhook", {}),
+    "GET /v1/reporting_webhooks/<webhook_id>": (app(app_api.get_webhook), None, _UNKNOWN),
+    "PUT /v1/reporting_webhooks/<webhook_id>": (
+        app(app_api.update_webhook, "customerio_webhook"),
+        "customerio_webhook",
+        _UNKNOWN,
+    ),
+    "DELETE /v1/reporting_webhooks/<webhook_id>": (app(app_api.delete_webhook), None, _UNKNOWN),
+    "GET /v1/info/ip_addresses": (app(app_api.addresses), None, {}),
+    **{
+        f"POST /v1/send/{channel}": (
+            app(app_api.sender(channel), f"customerio_send_{channel}", pool="send"),
+            f"customerio_send_{channel}",
+            {},
+        )
+        for channel in ("email", "push", "sms", "in_app")
+    },
+    "POST /v1/campaigns/<broadcast_id>/triggers": (
+        app(app_api.trigger, "customerio_trigger", pool="broadcast", errors="broadcast_request"),
+        "customerio_trigger",
+        _BROADCAST,
+    ),
+}
+"""What is simulated: the handler, the contract of its body, and answers beside the usual ones."""
+
+_Find = Callable[[Request, Tanks], Found]
+_Refuse = Callable[[Request, Any], Answer]
+_OPEN: Mapping[str, tuple[_Find, _Refuse]] = {
+    "POST /api/v1/metrics": (find_by_delivery, refuse_delivery),
+    "POST /api/v1/push/events": (find_by_delivery, refuse_delivery),
+    "POST /unsubscribe/<delivery_id>": (find_by_delivery, refuse_delivery),
+    "GET /v1/info/ip_addresses": (find_app, app_api.addresses_for_anybody),
+    "POST /v1/campaigns/<broadcast_id>/triggers": (find_app, refuse_broadcast_key),
+}
+"""Endpoints that find their workspace, or refuse, in another way than their API does."""
+
+
+@cache
+def endpoints() -> Mapping[str, list[str]]:
+    """The documented endpoints by API, each ``METHOD /path``."""
+    loaded: dict[str, list[str]] = yaml.safe_load(Path(__file__).with_name("endpoints.yaml").read_text("utf-8"))
+    return loaded
 
 
 def create_app(tanks: Tanks) -> flask.Flask:
@@ -35,19 +112,22 @@ def create_app(tanks: Tanks) -> flask.Flask:
 
 
 def routes() -> list[Route]:
-    """The documented endpoints; all of them answer an honest 501."""
-    return [Route(method, path, path, None, _find, _refuse, document) for document, method, path in _ABSENT]
+    """The documented endpoints."""
+    return [_route(each, api) for api, rows in endpoints().items() for each in rows]
 
 
-def _find(_request: Request, _tanks: Tanks) -> Found:
-    # The reporting webhooks' signing key opens no API, and a tank has no other key of Customer.io's.
-    return Found(None)
+def _route(endpoint: str, api: str) -> Route:
+    method, path = endpoint.split()
+    finder, refuser = _OPEN.get(endpoint, (find_track if api == "Track API" else find_app, refuse_key))
+    document = f"Customer.io docs, {api}"
+    if endpoint not in HANDLERS:
+        return Route(method, path, path, None, finder, refuser, document)
+    handle, schema, more = HANDLERS[endpoint]
+    answers = {200: "success", **_REFUSALS, **more}
+    produces = ("application/json", "text/plain") if method == "DELETE" else ("application/json",)
+    return Route(method, path, path, handle, finder, refuser, document, schema, responses=answers, produces=produces)
 
 
-def _refuse(_request: Request, _detail: object) -> Answer:
-    why = Reason("unauthorized", "no workspace of a tank has a key for this API", f"{_APP}, Authentication")
-    return Answer(401, {"meta": {"error": "Unauthorized request"}}, why=(why,))
-
-
-def _not_found(_request: Request) -> Answer:
-    return Answer(404, {"meta": {"error": "not found"}})
+def _not_found(request: Request) -> Answer:
+    served = {each.split()[1] for rows in endpoints().values() for each in rows}
+    return refuse("method" if request.path in served or request.path.startswith("/v1/send/") else "not_found")

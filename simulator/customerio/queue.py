@@ -199,7 +199,7 @@ def listed(conn: Connection, *, after: int = 0, limit: int = 1000, event_id: str
             }
         )
     return {
-        "totals": _totals(conn),
+        "totals": totals(conn),
         "reports": [_shown(row, ends.get(row.n, [])) for row in page],
         "next": page[-1].n if len(rows) > limit else None,
     }
@@ -225,12 +225,13 @@ def _shown(row: Any, ends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 _BEST = (DELIVERED, PENDING, GIVEN_UP, NOT_SELECTED)
 
 
-def _totals(conn: Connection) -> dict[str, Any]:
+def totals(conn: Connection) -> dict[str, Any]:
+    """How many reports have which end."""
     query = select(reports.c.n, posts.c.state).outerjoin(posts, posts.c.report_n == reports.c.n).distinct()
     states: dict[int, set[str | None]] = {}
     for n, state in conn.execute(query):
         states.setdefault(n, set()).add(state)
-    totals = dict.fromkeys(_BEST, 0)
+    counted = dict.fromkeys(_BEST, 0)
     for found in states.values():
-        totals[next((each for each in _BEST if each in found), NOT_SELECTED)] += 1
-    return {"emitted": len(states), **totals}
+        counted[next((each for each in _BEST if each in found), NOT_SELECTED)] += 1
+    return {"emitted": len(states), **counted}

@@ -349,7 +349,9 @@ def test_the_switch_for_europe_chooses_the_host(tmp_path: Path) -> None:
         found = load({"WAVETANK_INTEGRATION": str(file)}).customerio
         assert found is not None
         assert (found.url, found.integration.groups) == (url, {})
-    with pytest.raises(ConfigError, match=r"customerio\.amplitude\.eu_data_residency: AMPLITUDE_URL is of the region US"):
+    with pytest.raises(
+        ConfigError, match=r"customerio\.amplitude\.eu_data_residency: AMPLITUDE_URL is of the region US"
+    ):
         _load(tmp_path, amplitude={"api_key": "k", "eu_data_residency": True})
 
 

@@ -252,7 +252,9 @@ def test_one_event_per_device_is_a_setting() -> None:
     assert "platform" not in made[1]
 
 
-@pytest.mark.parametrize("recipients", [None, {}, "x", [], [None], ["a"], [{}], [{"device_id": 5}], [{"device_id": ""}]])
+@pytest.mark.parametrize(
+    "recipients", [None, {}, "x", [], [None], ["a"], [{}], [{"device_id": 5}], [{"device_id": ""}]]
+)
 def test_recipients_that_name_no_device_leave_the_user(recipients: Any) -> None:
     made = one(report("sent", "push", data={"identifiers": {"id": "p"}, "recipients": recipients}))
     assert "device_id" not in made

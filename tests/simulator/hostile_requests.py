@@ -43,14 +43,26 @@ _RENAMES = [{"current_external_id": "a", "new_external_id": "b"}]
 SEGMENT, GROUP, CAMPAIGN, CANVAS, PAPER = (f"00000000-0000-4000-a000-00000000000{n}" for n in range(5))
 """Ids of what a marketer has made: a segment, a subscription group, a campaign, a Canvas, a transactional campaign."""
 _MAIL = {"email": {"app_id": "app", "from": "a@example.com", "subject": "Hi {{${first_name}}}", "body": "b"}}
-_PEOPLE = [{"external_user_id": "a", "trigger_properties": {"p": 1}, "send_to_existing_only": False,
-            "attributes": {"x": 1}}, {"email": "a@example.com", "prioritization": ["identified"]}]
+_PEOPLE = [
+    {"external_user_id": "a", "trigger_properties": {"p": 1}, "send_to_existing_only": False, "attributes": {"x": 1}},
+    {"email": "a@example.com", "prioritization": ["identified"]},
+]
 _SEND = {"campaign_id": CAMPAIGN, "recipients": _PEOPLE, "trigger_properties": {"q": [1]}}
 _ENTER = {"canvas_id": CANVAS, "recipients": [{"user_alias": _ALIAS, "context": {"p": 1}}], "context": {"q": "r"}}
-_BROADCAST = {"broadcast": True, "audience": {"AND": [{"email_subscription_status": {
-    "comparison": "is", "value": "subscribed"}}]}}
+_BROADCAST = {
+    "broadcast": True,
+    "audience": {"AND": [{"email_subscription_status": {"comparison": "is", "value": "subscribed"}}]},
+}
 _TIME = {"schedule": {"time": "2026-12-01T00:00:00Z", "in_local_time": False}}
 _EMAILS = {"email": ["a@example.com"]}
+_WEBHOOK = {
+    "name": "n",
+    "endpoint": "http://127.0.0.1:9/x",
+    "events": ["email_sent", "push_opened"],
+    "disabled": False,
+    "full_resolution": True,
+    "with_content": False,
+}
 _CHANGES = [{"user_ids": ["a"], "device_ids": ["d"], "aliases": [_ALIAS], "should_remove": False}]
 
 GOOD: Mapping[str, Any] = {
@@ -111,6 +123,28 @@ GOOD: Mapping[str, Any] = {
     "/email/spam/remove": _EMAILS,
     "/email/blocklist": _EMAILS,
     "/email/blacklist": _EMAILS,
+    "/api/v1/customers/<identifier>": {"email": "b@example.com", "unsubscribed": True, "created_at": 1, "plan": "free",
+                                       "cio_subscription_preferences": {"topics": {"topic_1": True}}},
+    "/api/v1/customers/<identifier>/devices": {"device": {"id": "token-2", "platform": "ios", "last_used": 1,
+                                                          "attributes": {"a": 1}}},
+    "/api/v1/customers/<identifier>/suppress": {},
+    "/api/v1/customers/<identifier>/unsuppress": {},
+    "/api/v1/customers/<identifier>/events": {"name": "statement_ready", "id": "01", "type": "event", "timestamp": 1,
+                                              "data": {"a": [1]}},
+    "/api/v1/events": {"name": "n", "anonymous_id": "a", "timestamp": 1, "data": {}},
+    "/api/v1/metrics": {"metric": "clicked", "timestamp": 1, "recipient": "r", "reason": "why", "href": "https://a.b"},
+    "/api/v1/push/events": {"event": "opened", "device_id": "token-1", "timestamp": 1},
+    "/unsubscribe/<delivery_id>": {"unsubscribe": True},
+    "/v1/reporting_webhooks": _WEBHOOK,
+    "/v1/reporting_webhooks/<webhook_id>": _WEBHOOK,
+    "/v1/send/email": {"transactional_message_id": 9, "to": "a@example.com", "identifiers": {"id": "a"}, "subject": "s",
+                       "body": "b", "headers": {"X-A": "b"}, "send_at": 1, "queue_draft": False, "message_data": {}},
+    "/v1/send/push": {"transactional_message_id": "code_push", "to": "last_used", "identifiers": {"id": "a"}},
+    "/v1/send/sms": {"transactional_message_id": "11", "to": "+15550001", "identifiers": {"email": "a@example.com"}},
+    "/v1/send/in_app": {"transactional_message_id": 14, "identifiers": {"id": 1}},
+    "/v1/campaigns/<broadcast_id>/triggers": {"ids": ["a", 1], "id_ignore_missing": True, "data": {"a": 1},
+        "emails": ["a@example.com"], "email_ignore_missing": True, "per_user_data": [{"id": "a", "data": {}}],
+        "recipients": {"and": [{"attribute": {"field": "plan", "operator": "eq", "value": "free"}}]}},
     "/partners/<partner>/cohorts": {"cohort_id": "c", "name": "n", "created_at": "2026-01-01T00:00:00Z"},
     "/partners/<partner>/cohorts/users": {"cohort_id": "c", "cohort_changes": _CHANGES},
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Whatever is thrown at whichever route of a platform: an answer that the route declares, and a refusal changes nothing.
 
-Amplitude docs, HTTP V2 API, Responses (a 400, 413 or 429 takes nothing); Braze docs, API errors.
+Amplitude docs, HTTP V2 API, Responses (a 400, 413 or 429 takes nothing); Braze docs, API errors; Customer.io docs, App
+and Track APIs.
 """
 
 from __future__ import annotations
@@ -114,6 +115,17 @@ class World:
             for kind in ("/messages", "/campaigns/trigger", "/canvas/trigger"):
                 made = self.good(name, f"{kind}/schedule/create", GOOD[f"{kind}/schedule/create"])
                 self.schedules[kind] = made["schedule_id"]
+        elif name == "customerio":
+            self.good(name, "/api/v1/customers/a/unsuppress", {})
+            self.good(name, "/api/v1/customers/a@example.com/unsuppress", {})
+            self.good(name, "/api/v1/customers/a", {"email": "a@example.com", "phone": "+15550001"}, "PUT")
+            self.good(name, "/api/v1/customers/a/devices", {"device": {"id": "token-1", "platform": "ios"}}, "PUT")
+            hook = self.good(name, "/v1/reporting_webhooks", GOOD["/v1/reporting_webhooks"])["id"]
+            sent = self.good(name, "/v1/send/push", {"transactional_message_id": 10, "identifiers": {"id": "a"}})
+            mail = {"transactional_message_id": 9, "identifiers": {"id": "a"}, "to": "a@example.com"}
+            mailed = self.good(name, "/v1/send/email", mail)["delivery_id"]
+            self.ids.update({"<identifier>": "a", "<device_id>": "token-1", "<webhook_id>": str(hook)})
+            self.ids.update({"<delivery_id>": mailed, "<broadcast_id>": "12", "push": sent["delivery_id"]})
         elif name.startswith("amplitude"):
             events = [
                 {"device_id": "device-1", "event_type": "a"},
@@ -150,6 +162,11 @@ class World:
         tank = self.tank(name)
         if name == "braze":
             return {"Authorization": f"Bearer {tank.credential('braze_rest_api_key')}"}
+        if name == "customerio":
+            if path.startswith("/v1/"):
+                return {"Authorization": f"Bearer {tank.credential('customerio_app_api_key')}"}
+            pair = f"{tank.credential('customerio_site_id')}:{tank.credential('customerio_track_api_key')}"
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         secret = tank.credential("amplitude_secret_key")
         if path.startswith("/v1/"):
             return {"Authorization": f"Api-Key {secret}"}
@@ -164,6 +181,9 @@ class World:
                 return {}
             key, secret = tank.credential("braze_partner_api_key"), tank.credential("braze_data_import_key")
             return {"partner_api_key": key, "client_secret": secret}
+        if name == "customerio":
+            named = {"/api/v1/metrics": "<delivery_id>", "/api/v1/push/events": "push"}.get(path)
+            return {} if named is None else {"delivery_id": self.ids[named]}
         if path in ("/2/httpapi", "/batch"):
             return {"api_key": tank.credential("amplitude_api_key")}
         if path == "/api/3/cohorts/membership":
@@ -319,7 +339,13 @@ def test_unknown_paths_and_methods(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [("amplitude_us", "/2/httpapi"), ("amplitude_us", "/batch"), ("braze", "/users/track")]
+    ("name", "path"),
+    [
+        ("amplitude_us", "/2/httpapi"),
+        ("amplitude_us", "/batch"),
+        ("braze", "/users/track"),
+        ("customerio", "/v1/send/email"),
+    ],
 )
 @pytest.mark.parametrize(
     "body", [BOMB, BOMB + BOMB[:50], b"[" * 5_000_000, b"\x00" * 65_000_000], ids=["bomb", "two", "deep", "nul"]

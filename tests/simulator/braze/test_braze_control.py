@@ -114,7 +114,12 @@ def test_imported_cohorts_are_listed_with_their_members(brz: Braze) -> None:
 
 def test_an_address_is_marked_once_whatever_it_is_made_of(brz: Braze) -> None:
     """One that is marked stays marked since its first time, also one with a NUL, which SQLite's JSON cuts short."""
-    for emails in (["a@example.com"] * 2, ["a@example.com", "A@example.com"], ["a\0b@example.com"], ["a\0b@example.com"]):
+    for emails in (
+        ["a@example.com"] * 2,
+        ["a@example.com", "A@example.com"],
+        ["a\0b@example.com"],
+        ["a\0b@example.com"],
+    ):
         marked = brz.control("POST", "/email-marks", {"kind": "hard_bounce", "emails": emails})
         assert marked.status_code == 200, marked.text
     headers = {"Authorization": f"Bearer {brz.ready['rest_api_key']}"}

@@ -1,4 +1,4 @@
-"""Customer.io's port: nothing is simulated yet. Source: Customer.io docs, App API and Track API."""
+"""Customer.io's port: its endpoints and its table in docs. Source: Customer.io docs, App, Track and Pipelines APIs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from simulator.customerio import app as customerio_app
 from simulator.exchange import Request
+from simulator.openapi import contract
 from simulator.tank import Tanks
 
 
@@ -19,18 +20,23 @@ def client() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "status"),
     [
-        ("GET", "/v1/reporting_webhooks"),
-        ("PUT", "/v1/reporting_webhooks/5"),
-        ("GET", "/api/v1/accounts/region"),
-        ("POST", "/api/v1/metrics"),
+        ("GET", "/v1/reporting_webhooks", 401),
+        ("PUT", "/v1/reporting_webhooks/5", 401),
+        ("GET", "/api/v1/accounts/region", 401),
+        ("POST", "/api/v1/metrics", 400),
+        ("GET", "/v1/messages", 501),
+        ("POST", "/api/v2/entity", 501),
+        ("POST", "/v1/identify", 501),
     ],
 )
-def test_a_documented_endpoint_never_pretends(client: Any, method: str, path: str) -> None:
+def test_a_documented_endpoint_never_pretends(client: Any, method: str, path: str, status: int) -> None:
     answer = client.open(path, method=method, json={})
-    assert answer.status_code in (401, 501)
+    assert answer.status_code == status
     assert answer.json
+    if status == 501:
+        assert path in answer.json["error"]
 
 
 def test_an_unknown_path_answers_404(client: Any) -> None:
@@ -38,11 +44,28 @@ def test_an_unknown_path_answers_404(client: Any) -> None:
     assert (answer.status_code, answer.json) == (404, {"meta": {"error": "not found"}})
 
 
+def test_a_misspelt_channel_is_a_method_that_is_not_allowed(client: Any) -> None:
+    """Source: Customer.io docs, Common transactional API errors, 405."""
+    assert client.post("/v1/send/emial", json={}).status_code == 405
+    assert client.get("/v1/send/email").status_code == 405
+
+
 def test_a_request_without_a_known_key_is_refused() -> None:
-    route = customerio_app.routes()[0]
+    route = next(each for each in customerio_app.routes() if each.path == "/v1/reporting_webhooks")
     tanks = Tanks()
     asked = Request("GET", "/v1/reporting_webhooks", {}, {"Authorization": "Bearer x"}, b"", "127.0.0.1")
     found = route.find(asked, tanks)
     tanks.close()
     assert found.tank is None
     assert route.refuse(asked, found.detail).status == 401
+
+
+def test_every_handler_belongs_to_a_documented_endpoint_and_publishes_a_schema() -> None:
+    documented = [each for rows in customerio_app.endpoints().values() for each in rows]
+    assert len(documented) == len(set(documented))
+    assert set(customerio_app.HANDLERS) <= set(documented)
+    for endpoint, (_, schema, _) in customerio_app.HANDLERS.items():
+        if endpoint.split()[0] in ("GET", "DELETE") or endpoint.endswith("suppress"):
+            assert schema is None
+        else:
+            assert contract(str(schema))["type"] == "object"
