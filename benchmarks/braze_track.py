@@ -126,7 +126,7 @@ def measure(rounds: int, folder: Path) -> dict[str, float]:
     took: dict[str, list[float]] = {kind: [] for kind in keys}
     try:
         for port in ports.values():
-            for _ in range(500):
+            for _ in range(3000):
                 try:
                     session.get(f"http://127.0.0.1:{port}/", timeout=1)
                     break
