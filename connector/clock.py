@@ -20,6 +20,8 @@ FOREVER_MS = 253_402_300_799_000
 NAME = "reference-connector"
 ANSWERED_S = 0.004
 """Real seconds a nudge lets pass first, so that whoever fed us has read the answer before we wait again."""
+LINGER_S = 0.1
+"""Real seconds that feeds which come one upon the other may hold a nudge up: so their events travel together."""
 
 _AGAIN_S = 0.02
 _GONE_S = 0.25
@@ -203,6 +205,9 @@ class Nudger:
     def _run(self) -> None:
         while True:
             self._wanted.wait()
-            time.sleep(ANSWERED_S)
+            until = time.monotonic() + LINGER_S
+            while self._wanted.is_set() and time.monotonic() < until:
+                self._wanted.clear()
+                time.sleep(ANSWERED_S)
             self._wanted.clear()
             self._clock.nudge()

@@ -128,15 +128,22 @@ class Delivery:
             return paused_ms
         most = self.client.max_items
         for _ in range(TURN):
-            batch = choose(self.outbox.due(now_ms, most), most)
+            due = self.outbox.due(now_ms, most)
+            batch = choose(due, most)
             if not batch:
-                following = self.outbox.next_due_ms(now_ms)
-                return FOREVER_MS if following is None else following
+                return self._following(now_ms)
             if self.outbox.note("refused_ms") is not None:
                 batch = batch[:1]  # a key is probed with one event
-            if not self.settle(batch, self.client.upload([item.body for item in batch]), now_ms):
+            reply = self.client.upload([item.body for item in batch])
+            if not self.settle(batch, reply, now_ms):
                 return self.outbox.note("paused_ms") or now_ms
+            if reply.kind == "accepted" and len(batch) == len(due) < most:
+                return self._following(now_ms)  # whoever brings more says so: it waits to travel together
         return now_ms
+
+    def _following(self, now_ms: int) -> int:
+        following = self.outbox.next_due_ms(now_ms)
+        return FOREVER_MS if following is None else following
 
     def _prune(self, now_ms: int) -> None:
         if now_ms - self._pruned_ms > HOUR_MS:

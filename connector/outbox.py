@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
+
+T = TypeVar("T")
 
 KEEP_MS = 30 * 86_400_000
 """How long the id of an ended event is remembered, in ms of tank time: longer than Braze keeps a queue
@@ -60,6 +62,25 @@ class Taken:
     reason: str | None = None
 
 
+@dataclass
+class _Call(Generic[T]):
+    """Work that shares a transaction with others; it is undone alone when it fails."""
+
+    work: Callable[[sqlite3.Connection], T]
+    result: T | None = None
+    error: BaseException | None = None
+    done: bool = False
+
+    def run(self, db: sqlite3.Connection) -> None:
+        db.execute("SAVEPOINT call")
+        try:
+            self.result = self.work(db)
+        except Exception as error:
+            self.error = error
+            db.execute("ROLLBACK TO call")
+        db.execute("RELEASE call")
+
+
 class Outbox:
     """The outbox in a SQLite file. Its methods may be called from any thread.
 
@@ -70,6 +91,8 @@ class Outbox:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._turn = threading.RLock()
+        self._joining = threading.Lock()
+        self._calls: list[_Call[Any]] = []
         self._db.execute("PRAGMA journal_mode = WAL")
         # Survives a kill. What the delivery notes may go with the power: then an event is sent once more,
         # under the insert id that Amplitude knows. What has been taken may not, see :meth:`put`.
@@ -99,14 +122,41 @@ class Outbox:
             finally:
                 self._db.execute("PRAGMA synchronous = NORMAL")
 
+    def together(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do work within a transaction of :meth:`taking`, which calls that come meanwhile share: one write to the disk.
+
+        What one of them raises is its own affair; when the disk does not take the transaction, all of them learn it.
+        """
+        mine: _Call[T] = _Call(work)
+        with self._joining:
+            self._calls.append(mine)
+        with self._turn:
+            if not mine.done:
+                with self._joining:
+                    calls, self._calls = self._calls, []
+                self._take(calls)
+        if mine.error is not None:
+            raise mine.error
+        return cast(T, mine.result)
+
+    def _take(self, calls: Sequence[_Call[Any]]) -> None:
+        try:
+            with self.taking() as db:
+                for each in calls:
+                    each.run(db)
+        except BaseException as error:
+            for each in calls:
+                each.error = each.error or error
+        for each in calls:
+            each.done = True
+
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._turn:
             return self._db.execute(sql, values).fetchall()
 
     def put(self, events: Sequence[Taken]) -> int:
         """Take events for good; ids known already are not taken twice. Answers how many were new."""
-        with self.taking() as db:
-            return self.put_in(db, events)
+        return self.together(lambda db: self.put_in(db, events))
 
     def put_in(self, db: sqlite3.Connection, events: Sequence[Taken]) -> int:
         """The same within a transaction of :meth:`taking`."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
-
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from connector import config as configuration
 from connector import reporting
@@ -19,25 +17,20 @@ from connector.config import load
 from connector.engine import Engine
 from connector.flows import currents, customerio
 from connector.sections import ConfigError
-from connector.service import Draining, create_app
+from connector.service import MAX_BODY_BYTES, Draining, create_app, straight
+from connector.serving import Adapter, Port
 
 log = logging.getLogger(__name__)
 
 DRAIN_S = 8.0
 """Real seconds that a stopping connector goes on delivering; what is left then stays on disk."""
+CLOSING_S = 1.0
+"""Real seconds that calls have to come to their end."""
 
 # Read once, so that a process forked from one that has imported this starts at once.
 configuration.schema()
 currents.names()
 customerio.choices()
-
-
-class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Requests are counted, not written down."""
 
 
 def run(environ: Mapping[str, str]) -> int:
@@ -54,9 +47,7 @@ def run(environ: Mapping[str, str]) -> int:
     engine = Engine([work for flow in flows.values() for work in flow.works()], open_clock(config.clock_url))
     draining = Draining()
     app = create_app(config, flows, engine, draining)
-    try:
-        server = make_server("127.0.0.1", config.port, app, threaded=True, request_handler=_Handler)
-    except (OSError, SystemExit):
+    if not is_free(config.port):
         print(f"connector: PORT: {config.port} is taken: choose another one", file=sys.stderr)
         _close(flows)
         return 2
@@ -64,15 +55,15 @@ def run(environ: Mapping[str, str]) -> int:
     if threading.current_thread() is threading.main_thread():
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: stop.set())
+    port = Port(Adapter(app, MAX_BODY_BYTES, straight(config, flows, draining), engine.wake), config.port)
     engine.start()
-    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+    port.start()
     stop.wait()
     draining.set()
     idle = engine.stop(DRAIN_S)
     if not idle:
         log.warning("not everything was delivered in time: the rest is kept in %s", config.state_dir)
-    server.shutdown()
-    server.server_close()
+    port.stop(CLOSING_S)
     if idle:
         _close(flows)
     return 0
@@ -102,6 +93,17 @@ def run_test(environ: Mapping[str, str]) -> int:
         return 0
     print(f"connector: {flow.url} has not taken the event ({reply.kind}): {reply.reason}", file=sys.stderr)
     return 1
+
+
+def is_free(port: int) -> bool:
+    """Whether a loopback port can be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _close(flows: Flows) -> None:

@@ -18,13 +18,18 @@ from connector.assembly import Flow, Flows
 from connector.config import FLOWS, Config
 from connector.engine import Engine
 from connector.flows import currents
+from connector.intake import Intake
 from connector.outbox import Taken
 from connector.sections import CurrentsConfig
+from connector.serving import Answer, Straight
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 128_000_000
 """More than 100 events of the largest size that Braze sends (900 KB)."""
+EVENTS = "/feeds/amplitude/events"
+_DRAINING = {"error": "draining: send it again"}
+_NOT_AUTHORIZED = {"error": "the bearer token is missing or wrong"}
 _STATES = ("pending", "sent", "dead", "dropped", "skipped")
 
 
@@ -71,7 +76,7 @@ def create_app(config: Config, flows: Flows, engine: Engine, draining: Draining)
     def take_customerio() -> flask.Response:
         body = flask.request.get_data()
         if draining.is_set():
-            return _json(503, {"error": "draining: send it again"})
+            return _json(503, _DRAINING)
         return take_report(body, config, flows, engine)
 
     @app.post("/feeds/<path:feed>")
@@ -97,10 +102,27 @@ def _refused(token: str, draining: Draining) -> flask.Response | None:
     """The answer to a feed that is not taken now, or not from this sender; the body is read in any case."""
     flask.request.get_data()
     if draining.is_set():
-        return _json(503, {"error": "draining: send it again"})
+        return _json(503, _DRAINING)
     if not authorized(flask.request.headers.get("Authorization", ""), token):
-        return _json(401, {"error": "the bearer token is missing or wrong"})
+        return _json(401, _NOT_AUTHORIZED)
     return None
+
+
+def straight(config: Config, flows: Flows, draining: Draining) -> dict[str, Straight]:
+    """The feeds that do not go through Flask, by path: they come one event a call, thousands in a second."""
+
+    def refusal(authorization: str) -> Answer | None:
+        if draining.is_set():
+            return 503, orjson.dumps(_DRAINING)
+        return None if authorized(authorization, config.feed_token) else (401, orjson.dumps(_NOT_AUTHORIZED))
+
+    async def off(authorization: str, _body: bytes) -> Answer:
+        return refusal(authorization) or (200, b'{"new":0}')
+
+    stream = config.event_stream
+    if stream is None or "event_stream" not in flows:
+        return {EVENTS: off}
+    return {EVENTS: Intake(flows["event_stream"].outbox, stream.stream, refusal).take}
 
 
 def health(config: Config, flows: Flows, draining: bool) -> dict[str, Any]:
@@ -141,12 +163,6 @@ def _taken(take: Callable[[bytes], int]) -> flask.Response:
         return _json(503, {"error": "the outbox cannot be written: send it again"})
 
 
-def _stream_event(body: bytes, config: Config, flows: Flows, _engine: Engine) -> int:
-    if config.event_stream is None or "event_stream" not in flows:
-        return 0
-    return streaming.take_event(flows["event_stream"].outbox, config.event_stream.stream, body)
-
-
 def _stream_user(body: bytes, config: Config, flows: Flows, _engine: Engine) -> int:
     if config.event_stream is None or "event_stream" not in flows:
         return 0
@@ -161,7 +177,6 @@ def _cohort_change(body: bytes, config: Config, flows: Flows, engine: Engine) ->
 
 
 _AMPLITUDE_FEEDS: Mapping[str, Callable[[bytes, Config, Flows, Engine], int]] = {
-    "events": _stream_event,
     "users": _stream_user,
     "cohorts": _cohort_change,
 }

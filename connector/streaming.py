@@ -41,18 +41,17 @@ def read(body: bytes) -> dict[str, Any]:
     return data
 
 
-def take_event(outbox: Outbox, stream: Stream, body: bytes) -> int:
-    """Take one event in export form; 0 when it was known already. Raises Malformed."""
+def event_row(stream: Stream, body: bytes) -> Taken:
+    """What the outbox keeps of one event in export form. Raises Malformed."""
     given = read(body)
     mark = event_id(given, body)
     try:
         made = event_stream.event(stream, given)
-        row = Taken(mark, lane(made), braze.item("events", made))
+        return Taken(mark, lane(made), braze.item("events", made))
     except Discarded as reason:
-        row = Taken(mark, "", None, str(reason))
+        return Taken(mark, "", None, str(reason))
     except orjson.JSONEncodeError as error:
         raise Malformed(f"the event cannot be written as JSON: {error}") from None
-    return outbox.put([row])
 
 
 def event_id(given: Mapping[str, Any], body: bytes) -> str:
@@ -71,20 +70,23 @@ def take_user(outbox: Outbox, stream: Stream, body: bytes) -> int:
     given = read(body)
     if not stream.send_users or not stream.user_properties:
         return 0
-    with outbox.taking() as db:
-        value = _identifier(db, stream, given)
-        if value is None:
-            return outbox.put_in(db, [Taken(_fresh(db), "", None, event_stream.NO_IDENTIFIER)])
-        held = _known(db, value)
-        changed = event_stream.changes(stream, held, given.get("user_properties"))
-        if not changed:
-            return 0
-        made = event_stream.attributes(stream, value, held, changed)
-        db.executemany(
-            "INSERT OR REPLACE INTO known (identifier, name, value) VALUES (?, ?, ?)",
-            [(value, name, orjson.dumps(each)) for name, each in changed.items()],
-        )
-        return outbox.put_in(db, [Taken(_fresh(db), lane(made), braze.item("attributes", made))])
+    return outbox.together(lambda db: _take_user(db, outbox, stream, given))
+
+
+def _take_user(db: sqlite3.Connection, outbox: Outbox, stream: Stream, given: Mapping[str, Any]) -> int:
+    value = _identifier(db, stream, given)
+    if value is None:
+        return outbox.put_in(db, [Taken(_fresh(db), "", None, event_stream.NO_IDENTIFIER)])
+    held = _known(db, value)
+    changed = event_stream.changes(stream, held, given.get("user_properties"))
+    if not changed:
+        return 0
+    made = event_stream.attributes(stream, value, held, changed)
+    db.executemany(
+        "INSERT OR REPLACE INTO known (identifier, name, value) VALUES (?, ?, ?)",
+        [(value, name, orjson.dumps(each)) for name, each in changed.items()],
+    )
+    return outbox.put_in(db, [Taken(_fresh(db), lane(made), braze.item("attributes", made))])
 
 
 def _identifier(db: sqlite3.Connection, stream: Stream, given: Mapping[str, Any]) -> str | None:
