@@ -41,10 +41,17 @@ class Intake:
             return 400, orjson.dumps({"error": str(error)})
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._write)
+            loop.call_soon(self._gather, loop, 1)
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((row, answer))
         return await answer
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
+        """Write once the loop has come round without another call."""
+        if len(self._waiting) > seen:
+            loop.call_soon(self._gather, loop, len(self._waiting))
+        else:
+            self._write()
 
     def _write(self) -> None:
         calls, self._waiting = self._waiting, []

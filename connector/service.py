@@ -109,19 +109,16 @@ def _refused(token: str, draining: Draining) -> flask.Response | None:
 
 
 def straight(config: Config, flows: Flows, draining: Draining) -> dict[str, Straight]:
-    """The feeds that do not go through Flask, by path: they come one event a call, thousands in a second."""
+    """The feeds that take a shorter way than Flask's, by path: they come one event a call, thousands in a second."""
 
     def refusal(authorization: str) -> Answer | None:
         if draining.is_set():
             return 503, orjson.dumps(_DRAINING)
         return None if authorized(authorization, config.feed_token) else (401, orjson.dumps(_NOT_AUTHORIZED))
 
-    async def off(authorization: str, _body: bytes) -> Answer:
-        return refusal(authorization) or (200, b'{"new":0}')
-
     stream = config.event_stream
     if stream is None or "event_stream" not in flows:
-        return {EVENTS: off}
+        return {}
     return {EVENTS: Intake(flows["event_stream"].outbox, stream.stream, refusal).take}
 
 
@@ -163,6 +160,12 @@ def _taken(take: Callable[[bytes], int]) -> flask.Response:
         return _json(503, {"error": "the outbox cannot be written: send it again"})
 
 
+def _stream_event(body: bytes, config: Config, flows: Flows, _engine: Engine) -> int:
+    if config.event_stream is None or "event_stream" not in flows:
+        return 0
+    return flows["event_stream"].outbox.put([streaming.event_row(config.event_stream.stream, body)])
+
+
 def _stream_user(body: bytes, config: Config, flows: Flows, _engine: Engine) -> int:
     if config.event_stream is None or "event_stream" not in flows:
         return 0
@@ -177,6 +180,7 @@ def _cohort_change(body: bytes, config: Config, flows: Flows, engine: Engine) ->
 
 
 _AMPLITUDE_FEEDS: Mapping[str, Callable[[bytes, Config, Flows, Engine], int]] = {
+    "events": _stream_event,
     "users": _stream_user,
     "cohorts": _cohort_change,
 }
