@@ -12,7 +12,7 @@ from typing import Any
 from connector.flows import currents, customerio
 from connector.flows.cohort_sync import REAL_TIME, CohortSync
 from connector.flows.customerio import Integration, Readings
-from connector.flows.event_stream import IDS, Identification, Selected, Stream
+from connector.flows.event_stream import CONTROL, IDS, Identification, Selected, Stream
 from connector.flows.property_sync import PropertySync
 
 HOSTS = {"US": "https://api2.amplitude.com", "EU": "https://api.eu.amplitude.com"}
@@ -152,6 +152,7 @@ def event_stream_flow(integration: Mapping[str, Any], where: str) -> StreamConfi
     if kind == "user_alias" and not label:
         place = f"{where}: event_stream.braze.user_alias_label"
         raise ConfigError(f"{place}: user aliases are mapped and there is no label: give the label you plan to use")
+    _check_attributes(section.get("user_properties", ()), f"{where}: event_stream.user_properties")
     chosen = section.get("additional_properties", {})
     ticked = section.get("events", "all")
     ticks = None
@@ -193,19 +194,20 @@ def cohort_flow(integration: Mapping[str, Any], environ: Mapping[str, str], wher
     section = integration.get("cohort_sync")
     if section is None:
         return None
-    syncs = []
+    syncs: list[CohortSync] = []
     for index, each in enumerate(section["syncs"]):
         place = f"{where}: cohort_sync.syncs[{index}]"
         identifiers = tuple(each["identifier"] if isinstance(each["identifier"], list) else [each["identifier"]])
         if "user_alias" in identifiers and not each.get("user_alias_label"):
             raise ConfigError(f"{place}: user_alias_label is missing: give the label of the aliases")
-        if each["cadence"] == REAL_TIME and "device_id" in identifiers:
-            raise ConfigError(f"{place}: the cohort webhook carries user ids only: use user_id or user_alias")
-        syncs.append(CohortSync(each["cohort_id"], each["cadence"], identifiers, each.get("user_alias_label", "")))
-    ids = [each.id for each in syncs]
-    twice = next((each.cohort_id for each in syncs if ids.count(each.id) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"{where}: cohort_sync.syncs: {twice} is synced twice by the same identifiers: keep one")
+        own = each.get("amplitude_property", IDS[0])
+        if each["cadence"] == REAL_TIME and ("device_id" in identifiers or own != IDS[0]):
+            raise ConfigError(f"{place}: the cohort webhook carries user ids only: map those")
+        alike = [other for other in syncs if other.cohort_id == each["cohort_id"]]
+        if any(other.identifiers == identifiers for other in alike):
+            raise ConfigError(f"{place}: {each['cohort_id']} is synced twice by the same identifiers: keep one")
+        label = each.get("user_alias_label", "")
+        syncs.append(CohortSync(each["cohort_id"], each["cadence"], identifiers, label, own, len(alike) + 1))
     return CohortSyncConfig(
         _address(section["braze"]["endpoint"], where, "cohort_sync"),
         section["braze"]["data_import_key"],
@@ -228,12 +230,30 @@ def property_flow(integration: Mapping[str, Any], environ: Mapping[str, str], wh
             f"{where}: property_sync: AMPLITUDE_ACTIVE_COHORT_ID is not set: name the cohort of users active in the "
             "last 90 days"
         )
+    given = section["syncs"]
     return PropertySyncConfig(
         _address(section["braze"]["endpoint"], where, "property_sync"),
         section["braze"]["api_key"],
         _source(environ, where, "property_sync"),
-        tuple(PropertySync(each["kind"], each["name"], each["cadence"], active) for each in section["syncs"]),
+        tuple(_property_sync(each, active, f"{where}: property_sync.syncs[{n}]") for n, each in enumerate(given)),
     )
+
+
+def _property_sync(each: Mapping[str, Any], active: str, place: str) -> PropertySync:
+    _check_attributes((each["name"],), f"{place}.name")
+    given = each.get("mapping", {})
+    kind, label = given.get("braze_user_id_type", "external_id"), each.get("user_alias_label", "")
+    if kind == "user_alias" and not label:
+        raise ConfigError(f"{place}: user_alias_label is missing: give the label of the aliases")
+    mapping = Identification(given.get("amplitude_property", IDS[0]), kind, label)
+    return PropertySync(each["kind"], each["name"], each["cadence"], active, mapping)
+
+
+def _check_attributes(names: Iterable[str], where: str) -> None:
+    """Raise ConfigError for a property whose name means something else in Braze than an attribute."""
+    for name in names:
+        if name in CONTROL:
+            raise ConfigError(f"{where}: {name!r} is no attribute in Braze but steers its objects: leave it out")
 
 
 def customerio_flow(integration: Mapping[str, Any], environ: Mapping[str, str], where: str) -> CustomerioConfig | None:

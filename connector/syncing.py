@@ -31,7 +31,8 @@ HISTORY = 1_000
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS syncs (
-  id TEXT PRIMARY KEY, next_ms INTEGER, run INTEGER, request_id TEXT, tries INTEGER NOT NULL DEFAULT 0, name TEXT
+  id TEXT PRIMARY KEY, next_ms INTEGER, run INTEGER, request_id TEXT, tries INTEGER NOT NULL DEFAULT 0, name TEXT,
+  due_ms INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS delivered (
   sync TEXT NOT NULL, member TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (sync, member)
@@ -111,7 +112,8 @@ class Syncs:
     def _begin(self, now_ms: int) -> None:
         with self.outbox.taking() as db:
             for each in self.kinds:
-                db.execute("INSERT OR IGNORE INTO syncs (id, next_ms) VALUES (?, ?)", (each.id, now_ms))
+                row = (each.id, now_ms, now_ms)
+                db.execute("INSERT OR IGNORE INTO syncs (id, next_ms, due_ms) VALUES (?, ?, ?)", row)
         self._begun = True
 
     def _sync(self, kind: Kind, now_ms: int) -> int:
@@ -188,9 +190,13 @@ class Syncs:
             first = _highest(db) + 1
             self.outbox.put_in(db, [Taken(f"{kind.id}:{run}:{n}", kind.id, body) for n, body in enumerate(items)])
             db.execute("UPDATE runs SET first = ?, last = ? WHERE n = ?", (first, _highest(db), run))
-            values = (run, name or known, self._following(kind, now_ms), kind.id)
+            due_ms = int(db.execute("SELECT due_ms FROM syncs WHERE id = ?", (kind.id,)).fetchone()[0])
+            next_ms = following(kind.cadence, due_ms, now_ms)
+            values = (run, name or known, next_ms, next_ms, kind.id)
             db.execute(
-                "UPDATE syncs SET run = ?, request_id = NULL, tries = 0, name = ?, next_ms = ? WHERE id = ?", values
+                "UPDATE syncs SET run = ?, request_id = NULL, tries = 0, name = ?, next_ms = ?, "
+                "due_ms = COALESCE(?, due_ms) WHERE id = ?",
+                values,
             )
         self._running[kind.id] = file
 
@@ -211,10 +217,6 @@ class Syncs:
         )
         db.execute("DELETE FROM runs WHERE n <= ?", ((made.lastrowid or 0) - HISTORY,))
         return int(made.lastrowid or 0)
-
-    def _following(self, kind: Kind, now_ms: int) -> int | None:
-        period = PERIOD_MS.get(kind.cadence)
-        return None if period is None else now_ms + period
 
     def _ended(self, kind: Kind, run: int, now_ms: int) -> bool:
         """Close a run whose requests have all come to their end: the baseline moves when every one was taken."""
@@ -259,6 +261,12 @@ class Syncs:
 
 def _highest(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT COALESCE(max(n), 0) FROM events").fetchone()[0])
+
+
+def following(cadence: str, due_ms: int, now_ms: int) -> int | None:
+    """When a sync whose run was due at ``due_ms`` runs next: at the same offset in every period, or never again."""
+    period = PERIOD_MS.get(cadence)
+    return None if period is None else due_ms + ((now_ms - due_ms) // period + 1) * period
 
 
 def pages(values: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -44,13 +44,17 @@ def change(cohort_id: str, people: Sequence[Mapping[str, Any]], *, remove: bool)
 
 @dataclass(frozen=True)
 class CohortSync:
-    """One cohort on its way to Braze. ``identifiers`` in order: the first that a member has is the one it goes by."""
+    """One cohort on its way to Braze. ``identifiers`` in order: the first that a member has is the one it goes by.
+
+    ``amplitude_property`` supplies user IDs and aliases; ``number`` counts the syncs of the same cohort.
+    """
 
     cohort_id: str
     cadence: str
     identifiers: tuple[str, ...] = ("user_id",)
     user_alias_label: str = ""
-    props: Sequence[str] = ()
+    amplitude_property: str = "user_id"
+    number: int = 1
     removes: bool = True
 
     @property
@@ -60,7 +64,12 @@ class CohortSync:
 
     @property
     def id(self) -> str:
-        return f"cohort:{self.cohort_id}:{'+'.join(self.identifiers)}"
+        """Stays when the mapping changes: who has been delivered keeps the identifier it went by."""
+        return f"cohort:{self.cohort_id}" if self.number == 1 else f"cohort:{self.cohort_id}:{self.number}"
+
+    @property
+    def props(self) -> Sequence[str]:
+        return () if self.amplitude_property == "user_id" else (self.amplitude_property,)
 
     def value(self, row: Mapping[str, str], held: str | None, client: RestClient) -> str | None:
         """The identifier of a member, None when it has none of those wanted.
@@ -70,11 +79,11 @@ class CohortSync:
         if held is not None:
             return held
         for kind in self.identifiers:
-            user_id = row.get("user_id") or None
-            if kind == "user_id" and user_id:
-                return told({"user_id": user_id})
-            if kind == "user_alias" and user_id:
-                return told({"user_alias": {"alias_name": user_id, "alias_label": self.user_alias_label}})
+            own = row.get(self.amplitude_property) or None
+            if kind == "user_id" and own:
+                return told({"user_id": own})
+            if kind == "user_alias" and own:
+                return told({"user_alias": {"alias_name": own, "alias_label": self.user_alias_label}})
             devices = client.device_ids(row["amplitude_id"]) if kind == "device_id" else []
             if devices:
                 return told({"device_id": devices[0]})
@@ -85,7 +94,12 @@ class CohortSync:
         return [naming(self.cohort_id, name or self.cohort_id, now_ms)] if known is None or name != known else []
 
     def items(self, added: Iterator[str], removed: Iterator[str]) -> Iterator[bytes]:
-        """Requests of up to 1,000 people, entries first."""
+        """Requests of up to 1,000 people, entries first; those under an earlier mapping get no more updates."""
         for people, remove in ((added, False), (removed, True)):
-            for page in pages(map(orjson.loads, people), MAX_IDS):
+            for page in pages(filter(self._is_mapped, map(orjson.loads, people)), MAX_IDS):
                 yield change(self.cohort_id, page, remove=remove)
+
+    def _is_mapped(self, person: Mapping[str, Any]) -> bool:
+        """Whether a person goes by an identifier of the mapping as it is now."""
+        ((kind, value),) = person.items()
+        return kind in self.identifiers and (kind != "user_alias" or value["alias_label"] == self.user_alias_label)

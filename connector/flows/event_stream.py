@@ -18,6 +18,10 @@ NEVER_STREAMED = frozenset(("$identify", "$groupidentify", "_all", "_identify"))
 MAX_NAME = 255
 RESERVED = frozenset(("time", "event_name"))
 IDS = ("user_id", "device_id", "amplitude_id")
+CONTROL = frozenset(
+    ("external_id", "braze_id", "user_alias", "push_token_import", "_update_existing_only", "_merge_objects")
+)
+"""Members of Braze's attributes object that are no attributes (Braze docs, User attributes object)."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,11 @@ def _section(properties: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def person(stream: Stream, value: str) -> dict[str, Any]:
+def person(mapping: Identification, value: str) -> dict[str, Any]:
     """The identifier as Braze's field for it."""
-    kind = stream.mapping.braze_user_id_type
+    kind = mapping.braze_user_id_type
     if kind == "user_alias":
-        return {"user_alias": {"alias_name": value, "alias_label": stream.mapping.user_alias_label}}
+        return {"user_alias": {"alias_name": value, "alias_label": mapping.user_alias_label}}
     return {kind: value}
 
 
@@ -105,7 +109,7 @@ def event(stream: Stream, body: Mapping[str, Any]) -> dict[str, Any]:
     value = identifier(stream, body)
     if value is None:
         raise Discarded(NO_IDENTIFIER)
-    made: dict[str, Any] = {**person(stream, value), "name": name, "time": instant(body)}
+    made: dict[str, Any] = {**person(stream.mapping, value), "name": name, "time": instant(body)}
     if stream.app_id:
         made["app_id"] = stream.app_id
     chosen = properties(stream, body)
@@ -241,4 +245,4 @@ def attributes(stream: Stream, value: str, held: Mapping[str, Any], changed: Map
     """Braze's attributes object: every chosen property that has a value, and null for those just unset."""
     known = {name: each for name, each in {**held, **changed}.items() if name in stream.user_properties}
     shown = {name: each for name, each in known.items() if each is not None or name in changed}
-    return {**person(stream, value), **creates(stream), **shown}
+    return {**person(stream.mapping, value), **creates(stream), **shown}

@@ -7,24 +7,29 @@ are sent. Source: Braze docs, Amplitude Audiences, Sync user traits and computat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from connector import braze
 from connector.amplitude_rest import RestClient
+from connector.flows.event_stream import Identification, person
 from connector.syncing import told
 
 
 @dataclass(frozen=True)
 class PropertySync:
-    """One property or computation on its way to Braze; ``cohort_id`` is the cohort of active users."""
+    """One property or computation on its way to Braze; ``cohort_id`` is the cohort of active users.
+
+    ``mapping`` is by user ID; a newer edition of Braze's page names the other kinds of identifiers too.
+    """
 
     kind: str
     name: str
     cadence: str
     cohort_id: str
+    mapping: Identification = field(default_factory=Identification)
     removes: bool = False
     steady: bool = True
 
@@ -34,14 +39,14 @@ class PropertySync:
 
     @property
     def props(self) -> Sequence[str]:
-        return (self.name,)
+        own = self.mapping.amplitude_property
+        return (self.name,) if own == "user_id" else tuple(dict.fromkeys((self.name, own)))
 
     def value(self, row: Mapping[str, str], held: str | None, client: RestClient) -> str | None:
-        """What Braze is told of a user: ``[user id, value]``; None for who has no user ID or no value."""
+        """What Braze is told of a user: ``[identifier, value]``; None for who has no identifier or no value."""
         text = row.get(self.name) or ""
-        if not row.get("user_id") or not text:
-            return None
-        return told([row["user_id"], typed(text)])
+        who = row.get(self.mapping.amplitude_property) or ""
+        return told([who, typed(text)]) if who and text else None
 
     def opening(self, name: str | None, known: str | None, now_ms: int) -> list[bytes]:
         return []
@@ -49,8 +54,8 @@ class PropertySync:
     def items(self, added: Iterator[str], removed: Iterator[str]) -> Iterator[bytes]:
         """An attributes object for each user."""
         for each in added:
-            user_id, value = orjson.loads(each)
-            given = {"external_id": user_id, "_update_existing_only": False, self.name: value}
+            who, value = orjson.loads(each)
+            given = {**person(self.mapping, who), "_update_existing_only": False, self.name: value}
             yield braze.item("attributes", given)
 
 
