@@ -135,6 +135,7 @@ def health(config: Config, flows: Flows, draining: bool) -> dict[str, Any]:
         "currents": "off" if currents_flow is None else currents_flow.delivery.status,
         **told,
         **{name: {"status": flows[name].delivery.status, **_told(flows[name])} for name in others if name in flows},
+        **({"delivery": streaming.figures(flows["event_stream"].outbox)} if "event_stream" in flows else {}),
     }
 
 

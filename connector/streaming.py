@@ -54,6 +54,25 @@ def event_row(stream: Stream, body: bytes) -> Taken:
         raise Malformed(f"the event cannot be written as JSON: {error}") from None
 
 
+def figures(outbox: Outbox) -> dict[str, float]:
+    """How the delivery of events and users does, in the words of Amplitude's delivery metrics.
+
+    What has no identifier, or is refused by Braze, is discarded and counts as not delivered; what is not selected
+    does not count. Source: Amplitude docs, Event Streaming Metrics Summary API (the relations are inferred).
+    """
+    counts = outbox.counts()
+    discarded = counts["dead"] + outbox.reasons().get("skipped", {}).get(event_stream.NO_IDENTIFIER, 0)
+    lost = counts["dropped"] + discarded
+    ended = counts["sent"] + lost
+    return {
+        "eventsDelivered": counts["sent"],
+        "eventsNotDelivered": lost,
+        "eventsDiscarded": discarded,
+        "eventsExpired": counts["dropped"],
+        "deliveryRate": counts["sent"] / ended if ended else 1.0,
+    }
+
+
 def event_id(given: Mapping[str, Any], body: bytes) -> str:
     """What makes an event that arrives twice one: Amplitude's own id of it, else all it says."""
     own = given.get("uuid")

@@ -50,11 +50,13 @@ class Control:
 class View:
     """What can be read back of a tank at one moment; each part is fetched once, when it is asked for."""
 
-    def __init__(self, control: Control, start_ms: int, answers: list[dict[str, Any]], healthy: bool | None) -> None:
+    def __init__(
+        self, control: Control, start_ms: int, answers: list[dict[str, Any]], health: dict[str, Any] | None
+    ) -> None:
         self._control = control
         self.start_ms = start_ms
         self.answers = answers
-        self.healthy = healthy
+        self.health = health
 
     @cached_property
     def events(self) -> list[dict[str, Any]]:

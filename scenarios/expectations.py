@@ -11,6 +11,7 @@ from scenarios.answering import answers, status_fits
 from scenarios.comparing import find, fits, holds, missing, narrowed, same
 from scenarios.control import View
 from scenarios.instants import duration_ms, instant_ms
+from scenarios.variables import nowhere, pointed
 from scenarios.verdict import Failure, Verdict
 
 
@@ -280,9 +281,17 @@ def merges(spec: Mapping[str, Any], view: View) -> list[Failure]:
 
 
 def connector(spec: Mapping[str, Any], view: View) -> list[Failure]:
-    if view.healthy == spec["healthy"]:
-        return []
-    return [Failure("the connector answers /healthz", spec["healthy"], view.healthy)]
+    """Whether it answers /healthz with 2xx, and what stands ``at`` JSON pointers of the answer."""
+    failures = []
+    healthy = view.health is not None
+    if spec.get("healthy", True) != healthy:
+        failures.append(Failure("the connector answers /healthz", spec.get("healthy", True), healthy))
+    for pointer, wanted in spec.get("at", {}).items() if healthy else ():
+        found = pointed(view.health, pointer)
+        if nowhere(found) or not holds(wanted, found):
+            shown = None if nowhere(found) else found
+            failures.append(Failure(f"{pointer} of the connector's /healthz", wanted, shown))
+    return failures
 
 
 def rate(spec: Mapping[str, Any], view: View) -> list[Failure]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from scenarios import calling
 from scenarios.connectors import Connector, healthy
@@ -19,7 +22,7 @@ class CannotGoOn(RuntimeError):
 
 
 _KNOWN = {
-    "amplitude": ("api_key", "secret_key", "url", "other_region_url", "active_cohort_id"),
+    "amplitude": ("api_key", "secret_key", "url", "other_region_url", "active_cohort_id", "feed_token"),
     "braze": ("rest_api_key", "partner_api_key", "data_import_key"),
 }
 """What ``${name}`` stands for from the beginning, by platform."""
@@ -58,7 +61,7 @@ class World:
 
     def view(self) -> View:
         """What can be read back now."""
-        state = None if self.connector is None else healthy(self.connector.url) is not None
+        state = None if self.connector is None else healthy(self.connector.url)
         return View(self.control, self.start_ms, self.answers, state)
 
     def play(self, step: Mapping[str, Any]) -> None:
@@ -146,7 +149,12 @@ def start(world: World, _value: Any) -> None:
 
 
 def restart(world: World, value: Mapping[str, Any]) -> None:
+    """Stop and start it, with other sections of integration.yaml where ``integration`` gives them."""
     stop(world, value)
+    if "integration" in value:
+        path = Path(world.environ["WAVETANK_INTEGRATION"])
+        written = {**yaml.safe_load(path.read_text("utf-8")), **value["integration"]}
+        path.write_text(yaml.safe_dump(written, allow_unicode=True), "utf-8")
     start(world, True)
 
 

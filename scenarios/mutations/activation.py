@@ -148,6 +148,28 @@ def _twice(original: Any) -> Any:
     return lambda self, events: (original(self, events), original(self, events))[1]
 
 
+def _never_discards(original: Any) -> Any:
+    def event(stream: Any, body: Any) -> Any:
+        from connector.flows.event_stream import NOT_SELECTED, Discarded
+
+        try:
+            return original(stream, body)
+        except Discarded:
+            raise Discarded(NOT_SELECTED) from None
+
+    return event
+
+
+def _doubled(original: Any) -> Any:
+    return lambda self, events: original(self, [each for each in events for _ in range(2)])
+
+
+def _no_identifier() -> str:
+    from connector.flows import event_stream
+
+    return event_stream.NO_IDENTIFIER
+
+
 def _kind(found: str, instead_: str) -> Callable[[Any], Any]:
     """Answers of one kind are taken for another."""
     return result(lambda reply, *_: replace(reply, kind=instead_, events=()) if reply.kind == found else reply)
@@ -206,6 +228,10 @@ MUTANTS = (
     Mutant("act-no-app-id", ("ACT-016",), "the app ID is left out", _LOAD, _form(app_id="")),
     Mutant("act-lists", ("ACT-017",), "lists are forwarded", f"{_FLOW}:sendable", result(_lists_too)),
     Mutant("act-all-by-default", ("ACT-018",), "without a selection every property is sent", f"{_FLOW}:properties", result(_all_when_none_is_chosen)),
+    Mutant("act-identify-is-an-event", ("ACT-019",), "whatever has a name is streamed", f"{_FLOW}:NEVER_STREAMED", instead(frozenset())),
+    Mutant("act-silent-discards", ("ACT-022",), "what has no identifier is counted as not selected", f"{_FLOW}:event", _never_discards),
+    Mutant("act-filter-after-identifier", ("ACT-023",), "what is filtered counts as discarded", f"{_FLOW}:FILTERED", lambda _o: _no_identifier()),
+    Mutant("act-reserved-names", ("ACT-024",), "reserved names are sent", f"{_FLOW}:RESERVED", instead(frozenset())),
     Mutant("act-empty-identifier", ("ACT-020",), "events without an identifier are sent", f"{_FLOW}:identifier", result(lambda found, *_: found or "")),
     Mutant("act-backfills", ("ACT-021",), "a new stream begins with what was before", "simulator.amplitude.streams:configure", _backfills),
     Mutant("act-own-label", ("ACT-030",), "aliases get a label of the connector's", f"{_FLOW}:person", result(_fixed_label)),
@@ -223,6 +249,8 @@ MUTANTS = (
     Mutant("act-never-unset", ("ACT-044",), "what is unset stays in Braze", f"{_FLOW}:changes", result(_never_unset)),
     Mutant("act-users-by-default", ("ACT-045",), "without chosen properties all are sent", f"{_TAKING}:take_user", _choosing(lambda chosen, brought: chosen or tuple(sorted(brought)))),
     Mutant("act-updates-only", ("ACT-046",), "users are only updated", f"{_FLOW}:creates", instead(lambda _stream: {"_update_existing_only": True})),
+    Mutant("act-users-anyway", ("ACT-047",), "Send Users is not looked at", _LOAD, _form(send_users=True)),
+    Mutant("act-pays-twice", ("ACT-048",), "every object is sent twice in a request", "connector.braze:TrackClient.upload", _doubled),
     Mutant("act-big-requests", ("ACT-050",), "requests hold 500 objects", "connector.braze:TrackClient.max_items", instead(500)),
     Mutant("act-twice", ("ACT-051",), "every request is made twice", "connector.braze:TrackClient.upload", _twice),
     Mutant("act-whole-again", ("ACT-052",), "a request with refused objects is repeated whole", _READ, _kind("judged", "failed")),
@@ -232,6 +260,7 @@ MUTANTS = (
     Mutant("act-throttled-lost", ("ACT-056",), "a 429 costs the events", _READ, _kind("throttled", "accepted")),
     Mutant("act-hammers", ("ACT-057",), "a 429 is repeated at once", _READ, result(_no_window)),
     Mutant("act-refused-lost", ("ACT-058",), "a refused key costs the events", f"{_DELIVERY}:Delivery.refused", instead(_given_up_at_once)),
+    Mutant("act-nameless", ("ACT-062",), "requests do not name the partner", "connector.braze:USER_AGENT", instead("python-requests")),
     Mutant("act-forgets", ("ACT-059",), "taken events are not kept across restarts", "connector.outbox:Outbox.__init__", _in_memory),
     Mutant("act-repeats", ("ACT-060",), "an event that is streamed twice is two", f"{_TAKING}:event_id", _new_each_time),
     Mutant("act-any-token", ("ACT-061",), "every token is right", "connector.service:authorized", instead(lambda *_: True)),

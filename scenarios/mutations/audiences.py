@@ -94,6 +94,22 @@ def _amplitude_id_if_none(found: Any, self: Any, row: Any, *rest: Any) -> Any:
     return found or _by_amplitude_id(found, self, row, *rest)
 
 
+def _first_kind_only(config: Any, *_: Any) -> Any:
+    syncs = tuple(replace(each, identifiers=each.identifiers[:1]) for each in config.cohort_sync.scheduled)
+    return replace(config, cohort_sync=replace(config.cohort_sync, scheduled=syncs))
+
+
+def _by_user_id(config: Any, *_: Any) -> Any:
+    from connector.flows.event_stream import Identification
+
+    syncs = tuple(replace(each, mapping=Identification()) for each in config.property_sync.syncs)
+    return replace(config, property_sync=replace(config.property_sync, syncs=syncs))
+
+
+def _as_if_computed_now(outbox: Any, syncs: Any, body: bytes, now_ms: int) -> tuple[Any, ...]:
+    return outbox, syncs, orjson.dumps({**orjson.loads(body), "computed_time": "2000000000"}), now_ms
+
+
 def _own_label(found: Any, *_: Any) -> Any:
     return found and found.replace('"alias_label":"amplitude_id"', '"alias_label":"user_id"')
 
@@ -210,6 +226,11 @@ MUTANTS = (
     Mutant("aud-repeats", ("AUD-023",), "what has come is not remembered", f"{_CHANGES}:take", _forgets_what_came),
     Mutant("aud-forgets", ("AUD-024", "AUD-049"), "what waits is forgotten at a kill", "connector.outbox:Outbox.__init__", _in_memory),
     Mutant("aud-other-filter", ("AUD-025",), "the filter has another name", "simulator.braze.cohort_membership:listed", _unlike),
+    Mutant("aud-first-kind-only", ("AUD-026",), "only the first identifier is looked at", "connector.run:load", result(_first_kind_only)),
+    Mutant("aud-new-mapping-for-all", ("AUD-027",), "another mapping begins anew", f"{_SYNC}.id", instead(property(lambda sync: f"cohort:{sync.cohort_id}:{'+'.join(sync.identifiers)}"))),
+    Mutant("aud-old-mapping-removes", ("AUD-027",), "who goes by the old mapping is removed", f"{_SYNC}._is_mapped", instead(lambda *_: True)),
+    Mutant("aud-last-come", ("AUD-028",), "the change that comes last counts", f"{_CHANGES}:take", arguments(_as_if_computed_now)),
+    Mutant("aud-every-two-hours", ("AUD-029",), "an hourly sync runs every two hours", _PERIODS, _period("hourly", 2 * HOUR_MS)),
     Mutant("aud-prefixed", ("AUD-040",), "attributes are prefixed", f"{_PROPERTY}.items", _of_objects(_renamed("amplitude_", "user_property"))),
     Mutant("aud-updates-only", ("AUD-041",), "users are only updated", f"{_PROPERTY}.items", _of_objects(lambda made, _sync: {**made, "_update_existing_only": True})),
     Mutant("aud-empty-values", ("AUD-042",), "users without a value are sent", f"{_PROPERTY}.value", result(_empty_too)),
@@ -218,5 +239,6 @@ MUTANTS = (
     Mutant("aud-anonymous", ("AUD-045",), "anonymous users go by their Amplitude ID", f"{_PROPERTY}.value", arguments(_anonymous_too)),
     Mutant("aud-computed-prefix", ("AUD-046",), "computations are prefixed", f"{_PROPERTY}.items", _of_objects(_renamed("computed_", "computation"))),
     Mutant("aud-property-once-is-hourly", ("AUD-047",), "a one-time sync of a property runs every hour", _PERIODS, _period("one-time", HOUR_MS)),
+    Mutant("aud-user-id-always", ("AUD-050",), "the mapping is not looked at", "connector.run:load", result(_by_user_id)),
     Mutant("aud-values-twice", ("AUD-048",), "every value is sent twice", f"{_PROPERTY}.items", _twice),
 )  # fmt: skip

@@ -56,7 +56,7 @@ class View:
     merges = [{"amplitude_id": 1}]
     feed = {"status": "running", "counters": {"taken": 2}, "queues": {"t": {"pending": 3}}}
     answers = [{"status": 401, "headers": {"x-a": "b"}, "text": "no", "body": {"error": "no", "list": [1, 2]}}]
-    healthy = True
+    health = {"status": "ok", "outbox": {"sent": 2}}
     braze_users = [{"external_id": "u", "custom_attributes": {"tier": "gold"}, "event_counts": {"E": 1}}]
     braze_cohorts = {"c1": {"cohort_id": "c1", "title": "[Amplitude] C: c1", "size": 1, "members": ["u"]}}
     data_points = {"total": 5, "by_source": {"api": 3, "cohort_import": 2}}
@@ -101,6 +101,7 @@ class View:
         ("users", {"where": {"user_id": "u"}, "equal": {"devices": ["d"]}}, {"where": {"user_id": "v"}, "equal": {}}),
         ("merges", {"count": 1}, {"count": 0}),
         ("connector", {"healthy": True}, {"healthy": False}),
+        ("connector", {"at": {"/outbox/sent": 2}}, {"at": {"/outbox/sent": 3}}),
         ("rate", {"kind": "device", "id": "d", "window": "1s", "at_most": 2},
          {"kind": "device", "id": "d", "window": "1s", "at_most": 1}),
         ("requests", {"platform": "braze", "each": {"body_absent": ["events.1"]}},
