@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scenarios import packs
+from scenarios.connectors import FEEDS
 from scenarios.mutants import mutants as all_mutants
 from scenarios.packs import BadPack
 from scenarios.proving import prove
 from scenarios.report import must_broken, report, write
 from scenarios.rulebook import BadRules
 from scenarios.rulebook import rules as all_rules
-from scenarios.runner import FEED_PATH, Plan, Result, run
+from scenarios.runner import Plan, Result, run
 from scenarios.table import show
 from scenarios.waiting import mark, seconds_since
 
@@ -37,14 +38,15 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _feed_path(feeds: tuple[str, ...]) -> str:
-    path = FEED_PATH
+def _feed_paths(feeds: tuple[str, ...]) -> dict[str, str]:
+    known = [name for named in FEEDS.values() for name in named]
+    paths = {}
     for each in feeds:
         name, _, value = each.partition("=")
-        if name != "currents" or not value.startswith("/"):
-            raise BadPack(f"--feed {each}: write it like currents=/my/path")
-        path = value
-    return path
+        if name not in known or not value.startswith("/"):
+            raise BadPack(f"--feed {each}: write it like currents=/my/path; feeds are {', '.join(known)}")
+        paths[name] = value
+    return paths
 
 
 @click.command(epilog="Example: wavetank check --connector 'node my-connector.js' --report report")
@@ -56,7 +58,7 @@ def _feed_path(feeds: tuple[str, ...]) -> str:
 @click.option("--jobs", type=click.IntRange(min=1), help="Scenarios at once [default: number of processors].")
 @click.option("--calm", is_flag=True, help="Leave out scenarios that inject faults, kills or refused keys.")
 @click.option("--report", "folder", type=click.Path(path_type=Path), help="Write report.json, junit.xml, report.html.")
-@click.option("--feed", "feeds", multiple=True, metavar="NAME=PATH", help="Feed path, e.g. currents=/my/path.")
+@click.option("--feed", "feeds", multiple=True, metavar="NAME=PATH", help="Path of a feed, e.g. currents=/my/path.")
 @click.option("--port", default=8700, show_default=True, help="Control port, when the connector runs elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def check(
@@ -80,13 +82,13 @@ def check(
     """
     try:
         chosen = packs.select(packs.load(), packs_, rules_, ids, calm=calm)
-        feed_path = _feed_path(feeds)
+        feed_paths = _feed_paths(feeds)
     except (BadPack, BadRules) as error:
         _fail(str(error))
     if not chosen:
         _fail("nothing to check: no scenario fits --pack, --rule, --scenario and --calm together")
     external = connector.startswith(("http://", "https://"))
-    plan = Plan(connector, seed, feed_path, port=port if external else None)
+    plan = Plan(connector, seed, feed_paths, port=port if external else None)
     began = mark()
     results: list[Result] = []
     with _progress() as progress:

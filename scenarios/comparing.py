@@ -29,8 +29,10 @@ def holds(expected: Any, received: Any) -> bool:
     """Whether ``received`` has everything that ``expected`` names; mappings are compared member by member.
 
     ``{"$matches": regex}`` fits any text that the whole expression matches, ``{"$not": value}`` anything else than it,
-    ``{"$at_least": n}`` any number from n on.
+    ``{"$at_least": n}`` any number from n on, ``{"$any": [value, …]}`` what fits one of these.
     """
+    if isinstance(expected, Mapping) and set(expected) == {"$any"}:
+        return any(holds(each, received) for each in expected["$any"])
     if isinstance(expected, Mapping) and set(expected) == {"$not"}:
         return not holds(expected["$not"], received)
     if isinstance(expected, Mapping) and set(expected) == {"$at_least"}:
@@ -64,7 +66,7 @@ def narrowed(expected: Any, received: Any) -> Any:
     if (
         isinstance(expected, Mapping)
         and isinstance(received, Mapping)
-        and not expected.keys() & {"$matches", "$not", "$at_least"}
+        and not expected.keys() & {"$matches", "$not", "$at_least", "$any"}
     ):
         return {k: narrowed(expected[k], received[k]) for k in expected if k in received}
     return received

@@ -181,14 +181,35 @@ class Running:
         """It is not ours to stop."""
 
 
-def implemented(url: str, feed_path: str) -> set[str]:
-    """The flows a ready connector implements: its own list, else by an empty POST to the feed path."""
+FEEDS: Mapping[str, Mapping[str, str]] = {
+    "currents": {"currents": "/feeds/currents"},
+    "event_stream": {"amplitude/events": "/feeds/amplitude/events", "amplitude/users": "/feeds/amplitude/users"},
+    "cohort_sync": {"amplitude/cohorts": "/feeds/amplitude/cohorts"},
+    "customerio": {"customerio": "/feeds/customerio"},
+}
+"""The feeds of each flow that has some, with the paths they are posted to."""
+
+
+def path_of(feed: str, paths: Mapping[str, str]) -> str:
+    """Where a feed is posted to: ``paths`` are those that differ from the usual ones."""
+    return paths.get(feed) or next(named[feed] for named in FEEDS.values() if feed in named)
+
+
+def implemented(url: str, paths: Mapping[str, str]) -> set[str]:
+    """The flows a ready connector implements: its own list, else those whose feeds take an empty POST.
+
+    A path that answers 404 or 501 is not implemented. A flow without a feed has to be listed.
+    """
     body = healthy(url) or {}
     flows = body.get("flows")
     if isinstance(flows, list):
         return {str(each) for each in flows}
+    return {flow for flow, feeds in FEEDS.items() if all(_takes(url + path_of(feed, paths)) for feed in feeds)}
+
+
+def _takes(url: str) -> bool:
     try:
-        answer = requests.post(f"{url}{feed_path}", data=b"", timeout=10)
+        answer = requests.post(url, data=b"", timeout=10)
     except requests.RequestException:
-        return set()
-    return set() if answer.status_code in (404, 501) else {"currents"}
+        return False
+    return answer.status_code not in (404, 501)

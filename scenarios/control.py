@@ -88,6 +88,12 @@ class View:
         return self._control.pages("/amplitude/users", "users")
 
     @cached_property
+    def reports(self) -> dict[str, int]:
+        """How many of Customer.io's reports have which end."""
+        found: dict[str, int] = self._control.call("GET", "/customerio/reports", limit=1)["totals"]
+        return found
+
+    @cached_property
     def braze_users(self) -> list[dict[str, Any]]:
         """Profiles, each with ``event_counts``: how often each custom event was done."""
         found: list[dict[str, Any]] = self._control.call("GET", "/braze/users", limit=100000)["users"]

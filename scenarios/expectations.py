@@ -192,6 +192,15 @@ def feed(spec: Mapping[str, Any], view: View) -> list[Failure]:
     return failures
 
 
+def reports(spec: Mapping[str, Any], view: View) -> list[Failure]:
+    """What became of Customer.io's reports at its webhook."""
+    return [
+        Failure(f"reports of Customer.io: {name}", wanted, view.reports)
+        for name, wanted in spec.items()
+        if not fits(wanted, view.reports[name])
+    ]
+
+
 def users(spec: Mapping[str, Any], view: View) -> list[Failure]:
     found = _matching(spec.get("where", {}), view.users)
     failures = []
@@ -342,6 +351,7 @@ KINDS: Mapping[str, Callable[[Mapping[str, Any], View], list[Failure]]] = {
     "arrival": arrival,
     "answers": answers,
     "feed": feed,
+    "reports": reports,
     "users": users,
     "merges": merges,
     "braze_users": braze_users,

@@ -17,7 +17,7 @@ from scenarios.rulebook import Rule, rules
 
 FOLDER = Path(__file__).parent / "packs"
 SCHEMA = Path(__file__).parent / "schemas" / "scenario.schema.json"
-HOSTILE = ("fault", "restart", "stop", "credential", "post")
+HOSTILE = ("fault", "restart", "stop", "credential", "post", "send_report")
 
 
 class BadPack(ValueError):

@@ -21,7 +21,7 @@ import orjson
 import yaml
 
 from scenarios import mutants
-from scenarios.connectors import Command, Connector, NeverReady, Reference, Running, free_port, implemented
+from scenarios.connectors import Command, Connector, NeverReady, Reference, Running, free_port, implemented, path_of
 from scenarios.control import Control, ControlError
 from scenarios.packs import Scenario
 from scenarios.steps import CannotGoOn, World
@@ -30,7 +30,6 @@ from scenarios.waiting import deadline, mark, passed, seconds_since, short_pause
 from scenarios.zygote import Zygote
 from simulator.serving import Lab
 
-FEED_PATH = "/feeds/currents"
 SELF_STARTING = frozenset(("cohort_sync", "property_sync"))
 """Flows that no feed sets going: the connector has to have come to the clock before time moves."""
 COMES_S = 5.0
@@ -38,11 +37,11 @@ COMES_S = 5.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How scenarios are run. ``connector``: ``reference``, a URL, or a command line."""
+    """How scenarios are run. ``connector``: ``reference``, a URL, or a command line; ``feeds``: paths of its own."""
 
     connector: str = "reference"
     seed: int = 0
-    feed_path: str = FEED_PATH
+    feeds: Mapping[str, str] = field(default_factory=dict)
     mutant: str | None = None
     port: int | None = None
     pictures: bool = True
@@ -143,13 +142,7 @@ class Worker:
                 flows = self._implemented(plan, connector)
                 if not set(scenario.flows) <= flows or not _possible(scenario, connector):
                     return Result(scenario.id, "not_applicable")
-                if scenario.spec.get("feed") != "none":
-                    feed = {"url": f"{connector.url}{plan.feed_path}", **scenario.spec.get("feed", {})}
-                    control.call("PUT", "/feeds/currents", feed)
-                if "event_stream" in scenario.flows:
-                    for kind in ("events", "users"):
-                        url = f"{connector.url}/feeds/amplitude/{kind}"
-                        control.call("PUT", f"/feeds/amplitude/{kind}", {"url": url})
+                _point_feeds(scenario, control, connector.url, plan.feeds)
                 if SELF_STARTING & set(scenario.flows):
                     _await_at_the_clock(control)
                 world.connect(connector, environ)
@@ -176,7 +169,7 @@ class Worker:
 
     def _implemented(self, plan: Plan, connector: Connector) -> set[str]:
         if plan.connector not in self._flows:
-            self._flows[plan.connector] = implemented(connector.url, plan.feed_path)
+            self._flows[plan.connector] = implemented(connector.url, plan.feeds)
         return self._flows[plan.connector]
 
 
@@ -185,6 +178,18 @@ def _await_at_the_clock(control: Control) -> None:
     until = deadline(COMES_S)
     while not control.call("GET", "/clock/waiting")["waiting"] and not passed(until):
         short_pause()
+
+
+def _point_feeds(scenario: Scenario, control: Control, url: str, paths: Mapping[str, str]) -> None:
+    """Point the feeds of a scenario's flows at the connector; ``feed`` is for the one that the scenario is about."""
+    pushed = "customerio" if "customerio" in scenario.flows else "currents"
+    if scenario.spec.get("feed") != "none":
+        usual = {"full_resolution": True} if pushed == "customerio" else {}
+        feed = {"url": url + path_of(pushed, paths), **usual, **scenario.spec.get("feed", {})}
+        control.call("PUT", f"/feeds/{pushed}", feed)
+    if "event_stream" in scenario.flows:
+        for name in ("amplitude/events", "amplitude/users"):
+            control.call("PUT", f"/feeds/{name}", {"url": url + path_of(name, paths)})
 
 
 def _possible(scenario: Scenario, connector: Connector) -> bool:
@@ -248,12 +253,7 @@ def tank_seed(seed: int, scenario_id: str) -> int:
 
 def environment(scenario: Scenario, ready: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """What a connector under test finds in its environment."""
-    integration: dict[str, Any] = {
-        "currents": {
-            "amplitude": {"api_key": "${AMPLITUDE_API_KEY}", "region": ready["amplitude"]["region"].upper()},
-            "events": "all",
-        }
-    }
+    integration = usual_integration(scenario.flows, ready["amplitude"]["region"])
     for name, section in scenario.spec.get("integration", {}).items():
         if section is None:
             integration.pop(name, None)
@@ -289,6 +289,15 @@ def environment(scenario: Scenario, ready: Mapping[str, Any], folder: Path) -> d
         "WAVETANK_TANK": str(folder / "tank.json"),
         "WAVETANK_STATE_DIR": str(state),
     }
+
+
+def usual_integration(flows: Sequence[str], region: str) -> dict[str, Any]:
+    """The integration.yaml that scenarios of these flows begin with; ``region`` is us or eu."""
+    key = "${AMPLITUDE_API_KEY}"
+    if "customerio" in flows:
+        amplitude = {"api_key": key, "eu_data_residency": region == "eu"}
+        return {"customerio": {"amplitude": amplitude, "signing_key": "${CUSTOMERIO_SIGNING_KEY}", "events": "all"}}
+    return {"currents": {"amplitude": {"api_key": key, "region": region.upper()}, "events": "all"}}
 
 
 _worker: Worker | None = None

@@ -174,6 +174,19 @@ def _answer(status: int | None, text: str = "") -> dict[str, Any]:
     return {"status": status, "headers": {}, "text": text, "body": calling.decoded(text.encode(), "")}
 
 
+def report(world: World, value: Mapping[str, Any]) -> None:
+    """Let things be reported in Customer.io: ``reports``, or copies of one."""
+    given = value.get("reports", {"$copies": value.get("repeat", 1), "of": value.get("report")})
+    body = {"reports": filled(given, world.now_ms() // 1000, None, world.known)}
+    world.control.call("POST", "/customerio/reports", {**body, **({"raw": True} if value.get("raw") else {})})
+
+
+def send_report(world: World, value: Mapping[str, Any]) -> None:
+    """Send a request of one's own past the queue of Customer.io, as wrong as wanted."""
+    told = world.control.call("POST", "/feeds/customerio/send", filled(dict(value), world.now_ms() // 1000))
+    world.answers = [_answer(each["status"], each["body"] or "") for each in told["answers"]]
+
+
 def check_credentials(world: World, _value: Any) -> None:
     answer = world.control.call("POST", "/feeds/currents/check")
     world.answers = [_answer(answer["status"])]
@@ -299,6 +312,8 @@ STEPS: Mapping[str, Callable[[World, Any], None]] = {
     "stop": stop,
     "start": start,
     "post": post,
+    "report": report,
+    "send_report": send_report,
     "check_credentials": check_credentials,
     "test_events": send_test_events,
     "feed": feed,

@@ -53,6 +53,7 @@ class View:
         request(201, 30, platform="braze", path="/users/track", request_body=TRACK),
     ]
     users = [{"user_id": "u", "devices": ["d"]}]
+    reports = {"emitted": 3, "delivered": 2, "pending": 0, "given_up": 1, "not_selected": 0}
     merges = [{"amplitude_id": 1}]
     feed = {"status": "running", "counters": {"taken": 2}, "queues": {"t": {"pending": 3}}}
     answers = [{"status": 401, "headers": {"x-a": "b"}, "text": "no", "body": {"error": "no", "list": [1, 2]}}]
@@ -98,6 +99,9 @@ class View:
         ("answers", {"count": {"": 2, "/list": {"at_least": 1}}}, {"count": {"/error": 2}}),
         ("feed", {"status": "running", "queued": 3}, {"queued": 0}),
         ("feed", {"counters": {"taken": 2}}, {"counters": {"taken": 3}}),
+        ("reports", {"delivered": 2, "given_up": {"at_most": 1}}, {"delivered": {"at_least": 3}}),
+        ("amplitude_events", {"where": {"insert_id": "a"}, "equal": {"event_properties": {"a": {"$any": [2, 1]}}}},
+         {"where": {"insert_id": "a"}, "equal": {"event_properties": {"a": {"$any": [2, "1"]}}}}),
         ("users", {"where": {"user_id": "u"}, "equal": {"devices": ["d"]}}, {"where": {"user_id": "v"}, "equal": {}}),
         ("merges", {"count": 1}, {"count": 0}),
         ("connector", {"healthy": True}, {"healthy": False}),
