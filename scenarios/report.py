@@ -12,8 +12,10 @@ import orjson
 
 from scenarios.packs import Scenario
 from scenarios.picture import picture
-from scenarios.rulebook import Rule, rules
+from scenarios.rulebook import FLOWS, Rule, rules
 from scenarios.runner import Plan, Result
+
+VERDICTS = ("kept", "broken", "not_applicable", "not_proven")
 
 
 def verdicts(scenarios: Sequence[Scenario], results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -68,7 +70,7 @@ def report(scenarios: Sequence[Scenario], results: Sequence[Result], plan: Plan,
                 "failures": failures,
             }
         )
-    totals: dict[str, int] = {f"rules_{name}": 0 for name in ("kept", "broken", "not_applicable", "not_proven")}
+    totals: dict[str, int] = {f"rules_{name}": 0 for name in VERDICTS}
     for rule in judged:
         totals[f"rules_{rule['verdict']}"] += 1
     for result in results:
@@ -78,9 +80,23 @@ def report(scenarios: Sequence[Scenario], results: Sequence[Result], plan: Plan,
         "seed": plan.seed,
         "seconds": round(seconds, 1),
         "totals": totals,
+        "flows": by_flow(judged),
         "rules": judged,
         "scenarios": shown,
     }
+
+
+def by_flow(judged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The scorecard: rules by flow, each flow with its title and how many of its rules have which verdict."""
+    names = list(dict.fromkeys((*FLOWS, *(each["flow"] for each in judged))))
+    found = []
+    for name in names:
+        mine = [each for each in judged if each["flow"] == name]
+        counts = {verdict: sum(each["verdict"] == verdict for each in mine) for verdict in VERDICTS}
+        if mine:
+            ids = [each["id"] for each in mine]
+            found.append({"flow": name, "title": FLOWS.get(name, name), **counts, "rules": ids})
+    return found
 
 
 def must_broken(found: Mapping[str, Any]) -> bool:

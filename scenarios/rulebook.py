@@ -14,6 +14,18 @@ FOLDER = Path(__file__).parent / "rules"
 LEVELS = ("MUST", "SHOULD", "MAY")
 TIERS = ("documented", "observed", "inferred")
 SCOPES = ("connector", "simulator", "configuration")
+FLOWS: Mapping[str, str] = {
+    "currents": "Braze → Amplitude: Currents",
+    "event_stream": "Amplitude → Braze: events and users",
+    "cohort_sync": "Amplitude → Braze: cohorts",
+    "property_sync": "Amplitude → Braze: properties and computations",
+    "connected_content": "Amplitude → Braze: Connected Content",
+    "customerio": "Customer.io → Amplitude",
+    "messaging": "Messages of the simulated Braze",
+    "amplitude": "The simulated Amplitude",
+    "braze": "The simulated Braze",
+}
+"""The titles of flows, in the order of the scorecard."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -14,22 +14,42 @@ COLOURS = {"kept": "green", "broken": "bold red", "not_applicable": "dim", "not_
 
 
 def show(console: Console, found: Mapping[str, Any]) -> None:
-    """Failures first, then the scorecard by rule and one line of totals."""
+    """Failures first, then the judged rules by flow, the scorecard of all flows, and one line of totals."""
     for each in found["scenarios"]:
         for failure in each["failures"][:3]:
             console.print(_failure(each, failure))
-    table = Table(title="Scorecard", expand=False, pad_edge=False)
-    for name in ("Rule", "Level", "Verdict", "Statement", "Source"):
-        table.add_column(name, no_wrap=name in ("Rule", "Level", "Verdict"), overflow="fold")
-    for rule in found["rules"]:
-        verdict = Text(rule["verdict"].replace("_", " "), COLOURS[rule["verdict"]])
-        source = f"{rule['source']['document']}, {rule['source']['section']}"
-        table.add_row(rule["id"], rule["level"], verdict, rule["statement"], Text(source, "dim"))
-    console.print(table)
+    rules = {rule["id"]: rule for rule in found["rules"]}
+    for flow in found["flows"]:
+        judged = [rules[each] for each in flow["rules"] if rules[each]["verdict"] != "not_proven"]
+        if judged:
+            console.print(_rules(flow["title"], judged))
+    console.print(_scorecard(found["flows"]))
     totals = found["totals"]
     parts = [f"{totals[f'rules_{name}']} {name.replace('_', ' ')}" for name in COLOURS]
     number = len(found["scenarios"])
     console.print(f"{number} scenarios in {found['seconds']} s; rules: {', '.join(parts)}", highlight=False)
+
+
+def _rules(title: str, judged: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left", expand=False, pad_edge=False)
+    for name in ("Rule", "Level", "Verdict", "Statement", "Source"):
+        table.add_column(name, no_wrap=name in ("Rule", "Level", "Verdict"), overflow="fold")
+    for rule in judged:
+        verdict = Text(rule["verdict"].replace("_", " "), COLOURS[rule["verdict"]])
+        source = f"{rule['source']['document']}, {rule['source']['section']}"
+        table.add_row(rule["id"], rule["level"], verdict, rule["statement"], Text(source, "dim"))
+    return table
+
+
+def _scorecard(flows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="Scorecard", title_justify="left", expand=False, pad_edge=False)
+    table.add_column("Flow")
+    for name in COLOURS:
+        table.add_column(name.replace("_", " ").capitalize(), justify="right")
+    for flow in flows:
+        numbers = [Text(str(flow[name] or "–"), COLOURS[name] if flow[name] else "dim") for name in COLOURS]
+        table.add_row(flow["title"], *numbers)
+    return table
 
 
 def _failure(scenario: Mapping[str, Any], failure: Mapping[str, Any]) -> Panel:

@@ -36,6 +36,8 @@ def test_the_reference_passes_and_reports(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text("utf-8"))
     jsonschema.validate(report, json.loads((ROOT / "scenarios/schemas/report.schema.json").read_text("utf-8")))
     assert {each["id"]: each["verdict"] for each in report["scenarios"]} == dict.fromkeys(chosen, "kept")
+    assert [each["title"] for each in report["flows"] if each["kept"]] == ["Braze → Amplitude: Currents"]
+    assert sorted(rule for each in report["flows"] for rule in each["rules"]) == sorted(r["id"] for r in report["rules"])
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("3", "0")
     page = (tmp_path / "report.html").read_text("utf-8")
