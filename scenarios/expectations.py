@@ -236,20 +236,31 @@ def braze_objects(spec: Mapping[str, Any], view: View) -> list[Failure]:
 def _records(what: str, spec: Mapping[str, Any], every: list[dict[str, Any]]) -> list[Failure]:
     """``where`` picks, ``count`` counts, ``equal`` and ``absent`` hold for each of those picked."""
     found = _matching(spec.get("where", {}), every)
-    named = ", ".join(f"{k}={v}" for k, v in spec.get("where", {}).items()) or "any"
+    where = ", ".join(f"{k}={v}" for k, v in spec.get("where", {}).items())
+    text = f"{what} ({where})" if where else what
     wanted = spec.get("count", {"at_least": 1})
     failures = []
     if not fits(wanted, len(found)):
-        failures.append(Failure(f"number of {what} ({named})", wanted, {"count": len(found), "there are": every[:3]}))
+        received = {"count": len(found), "there are": [_telling(each) for each in every[:3]]}
+        failures.append(Failure(f"number of {text}", {"count": wanted}, received))
     for each in found:
         if "equal" in spec and not holds(spec["equal"], each):
-            failures.append(Failure(f"{what} ({named})", spec["equal"], narrowed(spec["equal"], each)))
+            failures.append(Failure(text, spec["equal"], narrowed(spec["equal"], each)))
         failures += [
-            Failure(f"{what} ({named}): {path} has no place there", None, find(each, path))
+            Failure(f"{text}: {path} has no place there", None, find(each, path))
             for path in spec.get("absent", ())
             if not missing(find(each, path))
         ]
     return failures[:5]
+
+
+_DETAILS = ("uid", "random_bucket", "created_at", "updated_at", "custom_events", "devices", "apps", "stats")
+
+
+def _telling(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without what is empty and what tells nothing of who it is."""
+    empty: tuple[Any, ...] = (None, [], {})
+    return {name: value for name, value in record.items() if value not in empty and name not in _DETAILS}
 
 
 def braze_cohort(spec: Mapping[str, Any], view: View) -> list[Failure]:

@@ -15,10 +15,10 @@ COLOURS = {"kept": "green", "broken": "bold red", "not_applicable": "dim", "not_
 
 def show(console: Console, found: Mapping[str, Any]) -> None:
     """Failures first, then the judged rules by flow, the scorecard of all flows, and one line of totals."""
+    rules = {rule["id"]: rule for rule in found["rules"]}
     for each in found["scenarios"]:
         for failure in each["failures"][:3]:
-            console.print(_failure(each, failure))
-    rules = {rule["id"]: rule for rule in found["rules"]}
+            console.print(_failure(each, failure, [rules[rule]["statement"] for rule in failure["rules"]]))
     for flow in found["flows"]:
         judged = [rules[each] for each in flow["rules"] if rules[each]["verdict"] != "not_proven"]
         if judged:
@@ -52,8 +52,8 @@ def _scorecard(flows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _failure(scenario: Mapping[str, Any], failure: Mapping[str, Any]) -> Panel:
-    lines = [Text(failure["text"])]
+def _failure(scenario: Mapping[str, Any], failure: Mapping[str, Any], statements: Sequence[str]) -> Panel:
+    lines = [*(Text(each, "bold") for each in statements), Text(failure["text"])]
     if failure["because"]:
         lines.append(Text(failure["because"], "italic"))
     lines += [Text(line, {"+": "green", "-": "red"}.get(line[:1], "")) for line in failure["diff"][:30]]
