@@ -56,6 +56,7 @@ def shown(definition: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@cache
 def everybody() -> Select[Any]:
     """Every person of the project by the Amplitude ID that is theirs by now: each was seen on a device."""
     devices = tables.devices.c

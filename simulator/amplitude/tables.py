@@ -58,7 +58,7 @@ users = Table(
     "amplitude_users",
     metadata,
     Column("user_id", String, primary_key=True),
-    Column("amplitude_id", BigInteger, nullable=False),
+    Column("amplitude_id", BigInteger, nullable=False, index=True),
     sqlite_with_rowid=False,
 )
 merges = Table(
