@@ -35,6 +35,9 @@ metadata = MetaData()
 OBSERVING: set[str] = set()
 """Names of tables that only observe (journal, refusals …): they are no part of :meth:`Store.digest`."""
 
+_CACHE, _SCAN_CACHE = -32_768, -2_048
+"""Page caches of a connection to a file, in SQLite's way of writing KiB; there are several connections."""
+
 _templates: dict[frozenset[str], sqlite3.Connection] = {}
 _template_lock = threading.Lock()
 
@@ -104,6 +107,19 @@ class Store:
                 yield conn
             finally:
                 conn.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def scan(self) -> Iterator[Connection]:
+        """As :meth:`read`, for reading through many rows once: keeps next to nothing of them in memory."""
+        with self.read() as conn:
+            if self.path is None:
+                yield conn
+                return
+            conn.exec_driver_sql(f"PRAGMA cache_size = {_SCAN_CACHE}")
+            try:
+                yield conn
+            finally:
+                conn.exec_driver_sql(f"PRAGMA cache_size = {_CACHE}")
 
     def clear(self) -> None:
         """Empty every table."""
@@ -185,7 +201,7 @@ def _file_pragmas(raw: sqlite3.Connection, _record: object) -> None:
     raw.execute("PRAGMA synchronous = NORMAL")
     # Checkpoints are rarer and larger than by default (1,000 pages): ingest writes some hundred pages at a time.
     raw.execute("PRAGMA wal_autocheckpoint = 8000")
-    raw.execute("PRAGMA cache_size = -65536")
+    raw.execute(f"PRAGMA cache_size = {_CACHE}")
     raw.execute("PRAGMA temp_store = MEMORY")
 
 

@@ -101,6 +101,21 @@ def _other_way_round(found: Any, *_: Any) -> Any:
     return replace(found, body={user: {names[k]: v for k, v in both.items()} for user, both in found.body.items()})
 
 
+def _older_version(original: Any) -> Any:
+    def merge(conn: Any, gone: int, now: int) -> None:
+        from simulator.amplitude import tables
+        from simulator.store import upsert_rows
+
+        held = {row[0]: row[1] for row in conn.execute(tables.facts.select()) if row[0] in (gone, now)}
+        original(conn, gone, now)
+        older = held.get(min(gone, now))
+        if older is not None:
+            columns = ("amplitude_id", "start_version")
+            upsert_rows(conn, tables.facts, columns, [(now, older)], ("amplitude_id",))
+
+    return merge
+
+
 MUTANTS = (
     Mutant("amp-identify-ok", ("AMP-060",), "identify calls are answered OK", f"{_IDENTIFY}:text", _other_words("success", 200, "OK")),
     Mutant("amp-identify-missing", ("AMP-061",), "other words for a missing identification", f"{_IDENTIFY}:text", _other_words("missing_event", 400, "missing_identification")),
@@ -130,4 +145,8 @@ MUTANTS = (
     Mutant("amp-mapping-any", ("AMP-084",), "a mapping may lack its global user", f"{_USERMAP}:text", _other_words("Missing global_user_id", 200, "success")),
     Mutant("amp-mapping-rate", ("AMP-085",), "mappings have no rate", f"{_USERMAP}:RATE", instead(10**9)),
     Mutant("amp-mapping-swapped", ("AMP-086",), "from and to are swapped", f"{_USERMAP}:read", result(_other_way_round)),
+    Mutant("amp-mapped-stream", ("AMP-179",), "a stream never shows mapped users", f"{_USERMAP}:people_mapped_to", instead(lambda *_: [])),
+    Mutant("amp-mapped-counts", ("AMP-180",), "mapped users count apart", f"{_USERMAP}:counted_as", instead(lambda *_: {})),
+    Mutant("amp-identify-nowhere", ("AMP-181",), "identify calls tell no device", "simulator.amplitude.identified:note", instead(lambda *_: None)),
+    Mutant("amp-older-version", ("AMP-182",), "the older id's start version stays", f"{_STORING}:_merge_facts", _older_version),
 )  # fmt: skip

@@ -161,6 +161,16 @@ def _hidden_too(original: Any) -> Any:
     return dropped
 
 
+def _taken_with(words: str) -> Any:
+    """What is refused with these words is taken all the same."""
+    from orjson import loads
+
+    def passed(found: Any, call: Any, _schema: str) -> Any:
+        return (loads(call.request.body), None) if found[1] and words in found[1] else found
+
+    return result(passed)
+
+
 MUTANTS = (
     Mutant("amp-profile-empty", ("AMP-087",), "properties that were not asked for are an empty object", f"{_PROFILE}:_properties", result(lambda found, *_: found or {})),
     Mutant("amp-profile-days", ("AMP-088",), "built-in properties are missing", f"{_PROFILE}:_amp_props", result(lambda found, *_: {k: v for k, v in found.items() if k != "first_used"})),
@@ -188,7 +198,8 @@ MUTANTS = (
     Mutant("amp-cohort-parallel", ("AMP-109",), "any number of downloads is under way", f"{_COHORTS}:MAX_UNDER_WAY", instead(10**9)),
     Mutant("amp-matched", ("AMP-110",), "unknown ids are not told", f"{_COHORTS}:upload", _body(lambda body: body["metadata"].pop("invalid_ids_sample"))),
     Mutant("amp-any-ids", ("AMP-111",), "unknown ids are never minded", f"{_COHORTS}:_resolve", result(lambda found, *_: (found[0], []))),
-    Mutant("amp-any-id-type", ("AMP-112",), "ids are of any type", f"{_COHORTS}:_upload_problem", result(lambda found, *_: None if found and "id_type" in found else found)),
+    Mutant("amp-any-id-type", ("AMP-112",), "ids are of any type", f"{_COHORTS}:_body", _taken_with("id_type")),
+    Mutant("amp-any-types", ("AMP-184",), "members are of any type", f"{_COHORTS}:_body", _taken_with("is not of type")),
     Mutant("amp-dry-saves", ("AMP-113",), "a dry upload is stored", f"{_COHORTS}:_json", _forgetting("skip_save")),
     Mutant("amp-no-replace", ("AMP-114",), "a replaced cohort is a new one", f"{_COHORTS}:_json", _forgetting("existing_cohort_id")),
     Mutant("amp-any-number", ("AMP-115",), "any number of ids is taken", f"{_COHORTS}:MAX_IDS", instead(10**9)),
@@ -201,6 +212,7 @@ MUTANTS = (
     Mutant("amp-no-nulls", ("AMP-121",), "keys without a value are left out", f"{_ROWS}:exported", result(lambda line, *_: {k: v for k, v in line.items() if v is not None})),
     Mutant("amp-iso-times", ("AMP-122",), "times are ISO 8601", f"{_ROWS}:when", result(lambda text, *_: text.replace(" ", "T"))),
     Mutant("amp-end-excluded", ("AMP-123",), "the last hour does not count", f"{_EXPORT}:export", arguments(_end_excluded)),
+    Mutant("amp-hour-received", ("AMP-183",), "an event belongs to the hour of its arrival", f"{_EXPORT}:UPLOAD_LAG_MS", instead(0)),
     Mutant("amp-no-delay", ("AMP-124",), "an hour is there when it ends", SETTINGS, setting("amplitude.export_delay_h", 0)),
     Mutant("amp-plain-404", ("AMP-125",), "a 404 of few words", f"{_EXPORT}:NOTHING", instead(b'{"error": "no data"}')),
     Mutant("amp-any-range", ("AMP-126",), "a range may be as long as one likes", f"{_EXPORT}:MAX_DAYS", instead(10**6)),

@@ -76,7 +76,18 @@ def _no_address(conn: Any, tank: Any, events: Any, route: Any, now_ms: Any, _add
 
 
 def _one_by_one(original: Any) -> Any:
-    return lambda conn, mine, names: {name: original(conn, mine, (name,)).get(name) for name in names}
+    def newest(conn: Any, people: Any, mine: Any, part: str) -> Any:
+        from unittest.mock import patch
+
+        from simulator.amplitude import identified
+
+        found = {}
+        for name in identified.GROUPS[part]:
+            with patch.dict(identified.GROUPS, {part: (name,)}):
+                found[name] = original(conn, people, mine, part).get(name)
+        return found
+
+    return newest
 
 
 def _without(kind: str) -> Any:
@@ -183,7 +194,7 @@ MUTANTS = (
     Mutant("amp-language-lost", ("AMP-028",), "unknown languages are dropped", f"{_CHECKS}:_adjust", _known_languages_only),
     Mutant("amp-revenue-wins", ("AMP-029",), "revenue wins over price times quantity", f"{_CHECKS}:_adjust", instead(lambda *_: None)),
     Mutant("amp-never-paying", ("AMP-030",), "nobody is paying", f"{_ROWS}:exported", result(lambda line, *_: {**line, "paying": None})),
-    Mutant("amp-device-apart", ("AMP-033",), "each field of a device is kept by itself", "simulator.amplitude.people:_newest_with", _one_by_one),
+    Mutant("amp-device-apart", ("AMP-033",), "each field of a device is kept by itself", "simulator.amplitude.people:_newest_of", _one_by_one),
     Mutant("amp-no-address", ("AMP-031",), "$remote stands for nothing", f"{_STORING}:store", arguments(_no_address)),
     Mutant("amp-no-session", ("AMP-032",), "an event without session has none in the export", f"{_ROWS}:exported", result(lambda line, *_: {**line, "session_id": None})),
     Mutant("amp-twenty-mb", ("AMP-034",), "HTTP V2 takes 20 MB", SETTINGS, setting("amplitude.http_v2.max_body_bytes", 20_000_000)),

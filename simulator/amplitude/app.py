@@ -31,6 +31,10 @@ _UPLOAD_RESPONSES = {
     413: "nothing was taken: too many bytes or events",
     429: "nothing was taken: some devices or users are over a limit",
 }
+_COHORT_BODIES = {
+    "/api/3/cohorts/upload": cohorts.UPLOAD,
+    "/api/3/cohorts/membership": cohorts.MEMBERSHIP,
+}
 
 
 def create_app(tanks: Tanks, region: Region) -> flask.Flask:
@@ -96,7 +100,8 @@ def _others(region: Region) -> list[Route]:
         Route("GET", "/api/2/useractivity", "User activity", people.activity, pair, export.wrong_key, people.REST,
               responses=listed, query=("user", "offset", "limit", "direction"), produces=envelope, pools=(parallel.REST,)),
         *(
-            Route(method, path, name, handle, pair, export.wrong_key, cohorts.SOURCE, responses=dict(states),
+            Route(method, path, name, handle, pair, export.wrong_key, cohorts.SOURCE, _COHORT_BODIES.get(path),
+                  responses=dict(states),
                   query=query, produces=(kind, *envelope),
                   pools=(parallel.REST, *([parallel.MEMBERSHIP] if handle is cohorts.membership else [])))
             for method, path, name, handle, states, query, kind in (

@@ -43,11 +43,11 @@ def file(call: Call) -> Answer:
 
 def _answer(call: Call, found: Any) -> Answer:
     props = orjson.loads(found.props)
-    columns = props["keys"] or _all_keys(call.conn, found.cohort_id) if props["all"] else []
+    columns = props["keys"] or _all_keys(call.tank, found.cohort_id) if props["all"] else []
     return Answer(200, content_type="text/csv", stream=partial(_lines, call.tank, found, columns))
 
 
-def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
+def _all_keys(tank: Tank, cohort_id: str) -> list[str]:
     """Every user property that a member has."""
     each = func.json_each(tables.properties.c.properties).table_valued("key", "value")
     member = cohort_tables.members.c
@@ -55,7 +55,8 @@ def _all_keys(conn: Connection, cohort_id: str) -> list[str]:
     query = (
         select(each.c.key).select_from(held.join(each, literal_column("1") == 1)).where(member.cohort_id == cohort_id)
     )
-    return sorted(conn.execute(query.distinct()).scalars())
+    with tank.store.scan() as conn:
+        return sorted(conn.execute(query.distinct()).scalars())
 
 
 def _lines(tank: Tank, request: Any, columns: Sequence[str]) -> Iterator[bytes]:
@@ -63,7 +64,7 @@ def _lines(tank: Tank, request: Any, columns: Sequence[str]) -> Iterator[bytes]:
     yield _csv([["amplitude_id", "user_id", *columns]])
     after = 0
     while True:
-        with tank.store.read() as conn:
+        with tank.store.scan() as conn:
             given = {"cohort": request.cohort_id, "after": after, "page": PAGE}
             page = [(row[0], row[1]) for row in conn.execute(_PAGE_OF, given)]
             held = _properties(conn, request.id, [each for each, _ in page]) if columns else {}

@@ -6,8 +6,10 @@ Source: Amplitude docs, Behavioral Cohorts API. Computed cohorts: :mod:`simulato
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+import jsonschema_rs
 import orjson
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, func, select
 
@@ -17,6 +19,7 @@ from simulator.amplitude.cohort_tables import cohorts, members
 from simulator.amplitude.cohort_tables import row as row_of
 from simulator.amplitude.people import canonical
 from simulator.exchange import Answer, Call, Reason
+from simulator.openapi import contract
 from simulator.store import insert_rows, json_set, metadata, upsert_rows
 
 SOURCE = "Amplitude docs, Behavioral Cohorts API"
@@ -24,6 +27,9 @@ MAX_SIZE = 2_000_000
 MAX_IDS = 100_000
 MAX_UNDER_WAY = 4
 REQUEST_LIVES_MS = 7 * 86_400_000
+UPLOAD, MEMBERSHIP = "amplitude_cohort_upload", "amplitude_cohort_membership"
+"""Schemas of the two bodies."""
+COUNT_GROUP = "User"
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 requests = Table(
@@ -44,12 +50,24 @@ def refused(status: int, message: str, details: str) -> Answer:
     return Answer(status, body, why=(Reason("refused", details, SOURCE),))
 
 
-def _json(call: Call) -> dict[str, Any] | None:
+@cache
+def _validator(name: str) -> Any:
+    return jsonschema_rs.Draft202012Validator(contract(name))
+
+
+def _body(call: Call, schema: str) -> tuple[dict[str, Any], str | None]:
+    """The body, and what is wrong with it in one line."""
     try:
         data = orjson.loads(call.request.body)
     except orjson.JSONDecodeError:
-        return None
-    return data if isinstance(data, dict) else None
+        return {}, "the body is no JSON"
+    try:
+        error = next(_validator(schema).iter_errors(data), None)
+    except ValueError:
+        return {}, "the body is nested too deeply"
+    if error is not None:
+        return {}, ".".join(["body", *(str(each) for each in error.instance_path)]) + f": {error.message[:200]}"
+    return data, None
 
 
 # -- writing
@@ -57,10 +75,10 @@ def _json(call: Call) -> dict[str, Any] | None:
 
 def upload(call: Call) -> Answer:
     """`POST /api/3/cohorts/upload`: make a cohort of a list of ids, or replace the members of one."""
-    data = _json(call)
-    if data is None:
-        return refused(400, "Invalid request", "the body is no JSON object")
-    problem = _upload_problem(data, rows.project_id(call.tank.id, call.tank.seed))
+    data, problem = _body(call, UPLOAD)
+    app = rows.project_id(call.tank.id, call.tank.seed)
+    if problem is None:
+        problem = _upload_problem(data, app)
     if problem is not None:
         return refused(400, "Invalid request", problem)
     conn = call.conn
@@ -85,29 +103,27 @@ def upload(call: Call) -> Answer:
         "cohortId": cohort_id,
         "metadata": {"matched": len(found), "totals": totals, "invalid_ids_sample": unknown[:10]},
     }
+    if not data.get("skip_save", False):
+        body["cohortsById"] = {cohort_id: shown(conn, row_of(conn, cohort_id), app)}
     return Answer(200, body)
 
 
 def _upload_problem(data: dict[str, Any], app: int) -> str | None:
-    for name in ("name", "owner"):
-        if not isinstance(data.get(name), str) or not data[name]:
-            return f"{name} is missing"
-    if str(data.get("app_id")) != str(app):
+    """What the schema cannot say."""
+    if str(data["app_id"]) != str(app):
         return f"app_id is not this project's: it is {app}"
-    if data.get("id_type") not in ("BY_AMP_ID", "BY_USER_ID"):
-        return "id_type is BY_AMP_ID or BY_USER_ID"
-    ids = data.get("ids")
-    if not isinstance(ids, list) or not ids or not all(isinstance(each, str | int) for each in ids):
-        return "ids is a list of at least one id"
-    if len(ids) > MAX_IDS:
-        return "ids holds more than 100,000"
-    return None if isinstance(data.get("published"), bool) else "published is true or false"
+    group = data.get("cg") or COUNT_GROUP
+    return None if group == COUNT_GROUP else f"cohorts that count by {group} are not simulated, only by {COUNT_GROUP}"
 
 
 def _new_id(call: Call) -> str:
     count = call.conn.execute(select(func.count()).select_from(cohorts)).scalar_one()
-    rng = call.tank.rng("cohort", count)
-    return "c" + "".join(rng.choice(_ALPHABET) for _ in range(7))
+    while True:
+        rng = call.tank.rng("cohort", count)
+        found = "c" + "".join(rng.choice(_ALPHABET) for _ in range(7))
+        if row_of(call.conn, found) is None:
+            return found
+        count += 1  # one before it has been removed
 
 
 def _computed(conn: Connection, cohort_id: str) -> bool:
@@ -137,28 +153,18 @@ def _resolve(conn: Connection, ids: Sequence[Any], by_amplitude_id: bool) -> tup
 
 def membership(call: Call) -> Answer:
     """`POST /api/3/cohorts/membership`: add and remove members, in order."""
-    data = _json(call)
-    if data is None:
-        return refused(400, "Invalid request", "the body is no JSON object")
-    conn = call.conn
-    if not isinstance(data.get("cohort_id"), str) or row_of(conn, data["cohort_id"]) is None:
+    data, problem = _body(call, MEMBERSHIP)
+    if problem is not None:
+        return refused(400, "Invalid request", problem)
+    conn, wanted = call.conn, data["memberships"]
+    if row_of(conn, data["cohort_id"]) is None:
         return refused(400, "Invalid cohort", "cohort_id names no cohort")
     if _computed(conn, data["cohort_id"]):
         return refused(400, "Invalid cohort", "the members of a computed cohort cannot be changed")
-    if data.get("count_group", "User") != "User":
+    if data.get("count_group", COUNT_GROUP) != COUNT_GROUP:
         return refused(400, "Invalid request", "count_group is not the cohort's own")
-    wanted = data.get("memberships")
-    if not isinstance(wanted, list) or not wanted:
-        return refused(400, "Invalid request", "memberships is a list of at least one")
-    for each in wanted:
-        fits = (
-            isinstance(each, dict)
-            and isinstance(each.get("ids"), list)
-            and each.get("id_type") in ("BY_ID", "BY_AMP_ID", "BY_NAME")
-            and each.get("operation") in ("ADD", "REMOVE")
-        )
-        if not fits:
-            return refused(400, "Invalid request", "a membership has ids, id_type and operation")
+    if sum(len(each["ids"]) for each in wanted) > MAX_IDS:
+        return refused(400, "Invalid request", f"the memberships hold more than {MAX_IDS:,} ids")
     resolved = [_resolve(conn, each["ids"], each["id_type"] != "BY_NAME") for each in wanted]
     if data.get("skip_invalid_ids", True) is False and any(unknown for _, unknown in resolved):
         return refused(400, "Invalid ids", "some ids are unknown; nothing was applied")
@@ -218,6 +224,10 @@ def shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
         "edit_id": None,
         "shortcut_ids": [],
         "location_id": None,
+        "per_app_metadata": None,
+        "cohort_definition_type": None,
+        "cohort_output_type": "UNIQUES",
+        "is_generated_content": False,
     }
 
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, cast, func, select
 
-from simulator.amplitude import event_states, rest_limits, segments, tables
+from simulator.amplitude import event_states, rest_limits, segments, tables, usermap
 from simulator.amplitude.export import refused
 from simulator.exchange import Answer, Call
 from simulator.tank import Tank
@@ -135,11 +135,12 @@ def _edges(starts: list[date], last: date, zone: ZoneInfo) -> list[tuple[int, in
 
 
 def _people(conn: Connection) -> tuple[Any, ColumnElement[Any]]:
-    """Events joined with the merge table, and the column of the person each belongs to by now."""
+    """Events joined with merges and mappings, and the column of the person each belongs to by now."""
     table = tables.merges
     into: dict[int, int] = {
         row[0]: row[1] for row in conn.execute(select(table.c.amplitude_id, table.c.merged_amplitude_id))
     }
+    into.update(usermap.counted_as(conn))
     for gone in into:
         seen = {gone}
         while into[gone] in into and into[gone] not in seen:

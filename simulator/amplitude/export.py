@@ -19,6 +19,7 @@ import orjson
 from sqlalchemy import bindparam, func, select
 
 from simulator.amplitude import rows, tables
+from simulator.amplitude.rows import UPLOAD_LAG_MS
 from simulator.draining import Draining
 from simulator.exchange import Answer, Call, Reason
 from simulator.tank import Tank
@@ -72,8 +73,9 @@ def export(call: Call) -> Answer:
     delay_ms = round(float(call.tank.settings["amplitude.export_delay_h"]) * HOUR_MS)
     # An hour shows when it has ended and the delay has passed.
     last = min(end, (call.now_ms - delay_ms) // HOUR_MS - 1)
-    span = (start * HOUR_MS, (last + 1) * HOUR_MS)
-    first_n, last_n, size = call.conn.execute(_SIZE, {"from": span[0], "until": span[1]}).one()
+    span = (start * HOUR_MS - UPLOAD_LAG_MS, (last + 1) * HOUR_MS - UPLOAD_LAG_MS)
+    with call.tank.store.scan() as conn:
+        first_n, last_n, size = conn.execute(_SIZE, {"from": span[0], "until": span[1]}).one()
     if first_n is None:
         why = Reason("no-data", "no events in these hours, or they are not available yet", SOURCE, {"until": last})
         return Answer(404, NOTHING, content_type="application/json; charset=utf-8", why=(why,))
@@ -97,7 +99,7 @@ def _archive(tank: Tank, span: tuple[int, int], numbers: tuple[int, int]) -> Ite
     parts: Counter[int] = Counter()
     with Draining() as out:
         with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_STORED) as archive:
-            for hour, events in itertools.groupby(_events(tank, span, numbers), lambda row: row.received_ms // HOUR_MS):
+            for hour, events in itertools.groupby(_events(tank, span, numbers), _hour_of):
                 for first in events:
                     info = zipfile.ZipInfo(_name(app, hour, parts[hour]), date_time=(2020, 1, 1, 0, 0, 0))
                     parts[hour] += 1
@@ -106,6 +108,12 @@ def _archive(tank: Tank, span: tuple[int, int], numbers: tuple[int, int]) -> Ite
                             lines.write(_line(row, app))
                     yield from out.drain()
         yield from out.drain()
+
+
+def _hour_of(row: Any) -> int:
+    """The hour of ``server_upload_time``."""
+    hour: int = (row.received_ms + UPLOAD_LAG_MS) // HOUR_MS
+    return hour
 
 
 def _name(app: int, hour: int, part: int) -> str:
@@ -122,7 +130,7 @@ def _events(tank: Tank, span: tuple[int, int], numbers: tuple[int, int]) -> Iter
     after, last = numbers[0] - 1, numbers[1]
     while True:
         given = {"after": after, "last": last, "from": span[0], "until": span[1], "page": PAGE}
-        with tank.store.read() as conn:
+        with tank.store.scan() as conn:
             page = conn.execute(_PAGE_OF, given).all()
         if not page:
             return

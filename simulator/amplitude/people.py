@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, func, or_, select
 
-from simulator.amplitude import ingest, rows, tables
+from simulator.amplitude import identified, ingest, rows, tables, usermap
 from simulator.amplitude.callers import whole_number
 from simulator.amplitude.export import refused
 from simulator.amplitude.storing import REVENUE
@@ -19,9 +19,7 @@ from simulator.exchange import Answer, Call
 
 REST = "Amplitude docs, Dashboard REST API"
 MAX_ACTIVITY = 1000
-DEVICE_GROUP = ("platform", "os_name", "os_version", "device_brand", "device_manufacturer", "device_model", "carrier")
-LOCATION_GROUP = ("country", "region", "city", "dma")
-"""Fields that are updated together: an event with some of them empties the others."""
+MAX_MATCHES = 100
 
 
 def canonical(conn: Connection, amplitude_id: int) -> tuple[int, list[int]]:
@@ -55,28 +53,34 @@ def search(call: Call) -> Answer:
 
 def _matches(conn: Connection, wanted: str) -> tuple[str, list[tuple[int, str | None]]]:
     users, devices = tables.users, tables.devices
-    names = {row.amplitude_id: row.user_id for row in conn.execute(select(users))}
     number = whole_number(wanted)
     if number is not None:
         amplitude_id = canonical(conn, number)[0]
+        name = _name_of(conn, amplitude_id)
         own = conn.execute(
             select(devices.c.device_id).where(
                 or_(devices.c.own_id == amplitude_id, devices.c.user_amplitude_id == amplitude_id)
             )
         ).first()
-        if amplitude_id in names or own is not None:
-            return "match_amplitude_id", [(amplitude_id, names.get(amplitude_id))]
-    found: dict[int, str | None] = {a: name for a, name in names.items() if name == wanted}
+        if name is not None or own is not None:
+            return "match_amplitude_id", [(amplitude_id, name)]
+    pairs = select(users.c.amplitude_id, users.c.user_id)
+    found: dict[int, str | None] = {row[0]: row[1] for row in conn.execute(pairs.where(users.c.user_id == wanted))}
     device = conn.execute(select(devices).where(devices.c.device_id == wanted)).first()
     if device is not None:
         owner = device.user_amplitude_id if device.user_amplitude_id is not None else device.own_id
-        found[owner] = names.get(owner)
+        found[owner] = _name_of(conn, owner)
     if found:
         return "match_user_or_device_id", sorted(found.items())
-    beginning = {a: name for a, name in names.items() if name.startswith(wanted)}
-    if beginning:
-        return "match_user_prefix", sorted(beginning.items())[:100]
-    return "nomatch", []
+    beginning = pairs.where(func.substr(users.c.user_id, 1, len(wanted)) == wanted)
+    known = conn.execute(beginning.order_by(users.c.amplitude_id).limit(MAX_MATCHES)).all()
+    return ("match_user_prefix", [(row[0], row[1]) for row in known]) if known else ("nomatch", [])
+
+
+def _name_of(conn: Connection, amplitude_id: int) -> str | None:
+    users = tables.users
+    found: str | None = conn.execute(select(users.c.user_id).where(users.c.amplitude_id == amplitude_id)).scalar()
+    return found
 
 
 def activity(call: Call) -> Answer:
@@ -95,19 +99,32 @@ def activity(call: Call) -> Answer:
     person, merged = canonical(conn, numbers["user"])
     table = tables.events
     mine = table.c.amplitude_id.in_([person, *merged])
+    shared = table.c.amplitude_id.in_(_stream_of(conn, person, merged))
     order = (
         (table.c.time_ms, table.c.n)
         if given.get("direction") == "earliest"
         else (table.c.time_ms.desc(), table.c.n.desc())
     )
     limit = min(MAX_ACTIVITY, numbers["limit"] + 1)  # the limit counts from 0
-    query = rows.query().where(mine).order_by(*order).offset(numbers["offset"]).limit(limit)
+    query = rows.query().where(shared).order_by(*order).offset(numbers["offset"]).limit(limit)
     app = rows.project_id(call.tank.id, call.tank.seed)
     created_ms = conn.execute(select(func.min(table.c.time_ms)).where(mine)).scalar()
     found = list(conn.execute(query))
-    found += _rest_of_session(conn, found, mine, order)
+    found += _rest_of_session(conn, found, shared, order)
     events = [rows.raw(row, app, created_ms) for row in found]
     return Answer(200, {"userData": _summary(conn, person, merged, mine), "events": events})
+
+
+def _stream_of(conn: Connection, person: int, merged: Sequence[int]) -> list[int]:
+    """Whose events a person's stream shows: the person's own, and those of users mapped to the person's user id.
+
+    Source: Amplitude docs, User Mapping (Aliasing) API: a mapped user's stream shows only its own.
+    """
+    found = [person, *merged]
+    name = _name_of(conn, person)
+    for alias in [] if name is None else usermap.people_mapped_to(conn, name):
+        found += [alias, *canonical(conn, alias)[1]]
+    return list(dict.fromkeys(found))
 
 
 def _rest_of_session(conn: Connection, found: Sequence[Any], mine: Any, order: Any) -> list[Any]:
@@ -128,11 +145,11 @@ def day_of(ms: int | None) -> str | None:
 
 
 def _summary(conn: Connection, person: int, merged: list[int], mine: Any) -> dict[str, Any]:
-    table, users, devices = tables.events, tables.users, tables.devices
+    table, devices = tables.events, tables.devices
     count, first, last = conn.execute(
         select(func.count(), func.min(table.c.time_ms), func.max(table.c.time_ms)).where(mine)
     ).one()
-    user_id = conn.execute(select(users.c.user_id).where(users.c.amplitude_id == person)).scalar()
+    user_id = _name_of(conn, person)
     owned = conn.execute(
         select(devices.c.device_id)
         .where(or_(devices.c.user_amplitude_id == person, devices.c.own_id.in_([person, *merged])))
@@ -141,7 +158,8 @@ def _summary(conn: Connection, person: int, merged: list[int], mine: Any) -> dic
     newest = conn.execute(
         select(table.c.device_id).where(mine).order_by(table.c.time_ms.desc(), table.c.n.desc()).limit(1)
     ).scalar()
-    device, place = _newest_with(conn, mine, DEVICE_GROUP), _newest_with(conn, mine, LOCATION_GROUP)
+    told = {part: _newest_of(conn, [person, *merged], mine, part) for part in identified.GROUPS}
+    device, place = told["device"], told["place"]
     sessions, usage_ms = _sessions(conn, mine)
     purchases, revenue = _revenue(conn, mine)
     found: dict[str, Any] = {
@@ -157,12 +175,12 @@ def _summary(conn: Connection, person: int, merged: list[int], mine: Any) -> dic
         "revenue": revenue,
         "platform": device.get("platform"),
         "os": device.get("os_name"),
-        "version": _newest_with(conn, mine, ("app_version",)).get("app_version"),
+        "version": told["version"].get("app_version"),
         "device": device.get("device_model"),
         "device_type": None,
         "carrier": device.get("carrier"),
-        **{name: place.get(name) for name in LOCATION_GROUP},
-        "language": _newest_with(conn, mine, ("language",)).get("language"),
+        **{name: place.get(name) for name in identified.PLACE},
+        "language": told["language"].get("language"),
         "start_version": conn.execute(
             select(tables.facts.c.start_version).where(tables.facts.c.amplitude_id == person)
         ).scalar(),
@@ -183,17 +201,26 @@ def stored_properties(conn: Connection, person: int) -> dict[str, Any]:
     return found
 
 
-def _newest_with(conn: Connection, mine: Any, names: Sequence[str]) -> dict[str, Any]:
-    """The newest event that carries any of these fields: a group of fields is updated as a whole."""
-    table = tables.events
-    carried = or_(*(func.json_extract(table.c.event, f"$.{name}").is_not(None) for name in names))
-    query = select(table.c.event).where(mine, carried).order_by(table.c.time_ms.desc(), table.c.n.desc()).limit(1)
-    text = conn.execute(query).scalar()
-    found: dict[str, Any] = orjson.loads(text) if text else {}
+def _newest_of(conn: Connection, people: Sequence[int], mine: Any, part: str) -> dict[str, Any]:
+    """The fields of a part as the newest event or Identify call that brought any of them has them."""
+    event = _newest_with(conn, mine, identified.GROUPS[part])
+    call = identified.newest(conn, people, part)
+    if call is not None and (event is None or call[0] >= (event.time_ms, event.n)):
+        return call[1]
+    found: dict[str, Any] = {} if event is None else orjson.loads(event.event)
     return found
 
 
-def _location(event: Mapping[str, Any]) -> dict[str, Any] | None:
+def _newest_with(conn: Connection, mine: Any, names: Sequence[str]) -> Any:
+    """The newest event that carries any of these fields: a group of fields is updated as a whole."""
+    table = tables.events
+    carried = or_(*(func.json_extract(table.c.event, f"$.{name}").is_not(None) for name in names))
+    query = select(table.c.event, table.c.time_ms, table.c.n).where(mine, carried)
+    return conn.execute(query.order_by(table.c.time_ms.desc(), table.c.n.desc()).limit(1)).first()
+
+
+def _location(row: Any) -> dict[str, Any] | None:
+    event: Mapping[str, Any] = {} if row is None else orjson.loads(row.event)
     return {"lat": event["location_lat"], "lng": event.get("location_lng")} if "location_lat" in event else None
 
 

@@ -11,7 +11,7 @@ from zlib import crc32
 import orjson
 from sqlalchemy import Connection, bindparam, func, literal_column, select
 
-from simulator.amplitude import event_states, retention, streams, tables
+from simulator.amplitude import event_states, identified, retention, streams, tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
@@ -99,6 +99,7 @@ def store(
     known = _known_groups(conn, [events[i] for i in fresh], grouped)
     late_ms = 0 if upload_ms is None or now_ms - upload_ms < CLOCK_SLACK_MS else now_ms - upload_ms
     rows = []
+    told: list[tuple[int, dict[str, Any]]] = []
     for i, owner, properties, groups in zip(fresh, owners, shown, grouped, strict=True):
         event = events[i]
         event_type = event["event_type"]
@@ -106,6 +107,7 @@ def store(
             known.update(group_properties(conn, event.get("groups", {}), event.get("group_properties", {})))
             continue
         if event_type == "$identify":
+            told.append((owner, event))
             continue
         if event.get("ip") == "$remote":
             event = {**event, "ip": remote_addr}
@@ -120,6 +122,8 @@ def store(
         rows.append((*names, now_ms, route, text, properties, groups, of_groups, upload_ms))
     newest = streams.watching(conn)
     insert_rows(conn, tables.events, _EVENT_COLUMNS, rows)
+    if told:
+        identified.note(conn, told, now_ms)
     if newest is not None:
         streams.offer(conn, tank, [events[i] for i in fresh], newest, now_ms)
     return Stored(len(rows), len(events) - len(fresh), len(people.merges))
@@ -248,8 +252,9 @@ def _note_facts(
 def _merge_facts(conn: Connection, gone: int, now: int) -> None:
     held = {row[0]: row for row in _known(conn, tables.facts, (gone, now))}
     paid = [row[2] for row in held.values() if row[2] is not None]
-    first = held.get(min(gone, now))
-    row = (now, None if first is None else first[1], min(paid, default=None))
+    # The newer id's version wins, as its user properties do.
+    versions = [held[each][1] for each in (max(gone, now), min(gone, now)) if each in held]
+    row = (now, next((each for each in versions if each is not None), None), min(paid, default=None))
     if held:
         columns = ("amplitude_id", "start_version", "paying_from_ms")
         upsert_rows(conn, tables.facts, columns, [row], ("amplitude_id",))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from simulator.amplitude import ingest, tables
 from simulator.amplitude.identify import text
@@ -84,6 +84,40 @@ def read(call: Call) -> Answer:
         else:
             body[user_id] = {}
     return Answer(200, body)
+
+
+def people_mapped_to(conn: Connection, user_id: str) -> list[int]:
+    """Amplitude IDs of the users that are mapped to this one, and to those in turn."""
+    table, users = tables.mappings, tables.users
+    names, level = {user_id}, [user_id]
+    while level:
+        mapped = conn.execute(select(table.c.user_id).where(table.c.global_user_id.in_(json_set(level)))).scalars()
+        level = [each for each in mapped if each not in names]
+        names.update(level)
+    aliases = sorted(names - {user_id})
+    query = select(users.c.amplitude_id).where(users.c.user_id.in_(json_set(aliases)))
+    return sorted(conn.execute(query).scalars())
+
+
+def counted_as(conn: Connection) -> dict[int, int]:
+    """Amplitude ID → the one it is counted under: users who share a global user are one in aggregate counts."""
+    table, users = tables.mappings, tables.users
+    onto: dict[str, str] = {row[0]: row[1] for row in conn.execute(select(table.c.user_id, table.c.global_user_id))}
+    roots: dict[str, list[str]] = {}
+    for name in onto:
+        root, seen = name, {name}
+        while root in onto and onto[root] not in seen:
+            root = onto[root]
+            seen.add(root)
+        roots.setdefault(root, []).append(name)
+    pairs = select(users.c.user_id, users.c.amplitude_id).where(users.c.user_id.in_(json_set({*onto, *roots})))
+    known: dict[str, int] = {row[0]: row[1] for row in conn.execute(pairs)}
+    found: dict[int, int] = {}
+    for root, names in roots.items():
+        together = [known[each] for each in names if each in known]
+        one = known.get(root, min(together, default=0))
+        found.update({each: one for each in together if each != one})
+    return found
 
 
 def _user_ids(call: Call) -> list[str]:

@@ -132,6 +132,21 @@ def test_the_recorded_row_comes_back_key_for_key(make_tank: Any) -> None:
         assert value == EXPORTED.get(name, row[name]), name
 
 
+def test_an_export_goes_by_the_hour_of_server_upload_time(make_tank: Any) -> None:
+    tank = make_tank(settings={"amplitude.export_delay_h": 0})
+    for n, wait in enumerate(("3595s", "4995ms", "1s")):
+        tank.advance(wait)
+        assert tank.upload([{"user_id": "person-1", "event_type": f"e{n}"}]).status_code == 200
+    tank.advance("2h")
+    by_hour = {hour: exported(tank, f"20260101T{hour}", f"20260101T{hour}") for hour in ("00", "01")}
+    assert [row["event_type"] for row in by_hour["00"]] == ["e0"]
+    # Received at 00:59:59.995, handed on in the hour after.
+    assert [row["event_type"] for row in by_hour["01"]] == ["e1", "e2"]
+    assert by_hour["01"][0]["server_received_time"] == "2026-01-01 00:59:59.995000"
+    for hour, found in by_hour.items():
+        assert {row["server_upload_time"][:13] for row in found} == {f"2026-01-01 {hour}"}
+
+
 def test_groups_show_what_was_known_of_them_when_the_event_came(tank: Any) -> None:
     def set_plan(plan: str) -> None:
         identification = {"group_type": "org", "group_value": "acme", "group_properties": {"$set": {"plan": plan}}}
