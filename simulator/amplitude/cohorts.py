@@ -55,12 +55,16 @@ def _validator(name: str) -> Any:
     return jsonschema_rs.Draft202012Validator(contract(name))
 
 
+def _json(call: Call) -> Any:
+    try:
+        return orjson.loads(call.request.body)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def _body(call: Call, schema: str) -> tuple[dict[str, Any], str | None]:
     """The body, and what is wrong with it in one line."""
-    try:
-        data = orjson.loads(call.request.body)
-    except orjson.JSONDecodeError:
-        return {}, "the body is no JSON"
+    data = _json(call)
     try:
         error = next(_validator(schema).iter_errors(data), None)
     except ValueError:
@@ -112,6 +116,8 @@ def _upload_problem(data: dict[str, Any], app: int) -> str | None:
     """What the schema cannot say."""
     if str(data["app_id"]) != str(app):
         return f"app_id is not this project's: it is {app}"
+    if len(data["ids"]) > MAX_IDS:
+        return f"ids holds more than {MAX_IDS:,}"
     group = data.get("cg") or COUNT_GROUP
     return None if group == COUNT_GROUP else f"cohorts that count by {group} are not simulated, only by {COUNT_GROUP}"
 
