@@ -136,9 +136,7 @@ def base_url(region: str | None, environ: Mapping[str, str], place: str) -> str:
         ready = json.loads(Path(environ["WAVETANK_TANK"]).read_text("utf-8"))
         return str(ready["amplitude"]["other_region_url"])
     except (KeyError, OSError, ValueError, TypeError):
-        raise ConfigError(
-            f"{place}: AMPLITUDE_URL is of the region {own}, not {region}: correct either"
-        ) from None
+        raise ConfigError(f"{place}: AMPLITUDE_URL is of the region {own}, not {region}: correct either") from None
 
 
 def event_stream_flow(integration: Mapping[str, Any], where: str) -> StreamConfig | None:

@@ -35,11 +35,22 @@ def send(ask: Ask) -> tuple[int, Any]:
     return 200, {"answers": feed.send(ask.tank, ask.body)}
 
 
+def send_test(ask: Ask) -> tuple[int, Any]:
+    return 200, feed.send_test(ask.tank)
+
+
 def report(ask: Ask) -> tuple[int, Any]:
     tank = ask.tank
     with tank.store.write() as conn:
         now_ms = tank.clock.now_ms(conn)
-        ids = reporting.report(conn, tank, ask.body["reports"], now_ms, raw=ask.body.get("raw", False))
+        ids = reporting.report(
+            conn,
+            tank,
+            ask.body["reports"],
+            now_ms,
+            raw=ask.body.get("raw", False),
+            strict=ask.body.get("strict", False),
+        )
     ask.desk.keeper(tank).poke()
     return 202, {"emitted": len(ids), "event_ids": ids}
 
@@ -63,6 +74,27 @@ def generate(ask: Ask) -> tuple[int, Any]:
         )
     ask.desk.keeper(tank).poke()
     return 202, done
+
+
+def deliver(ask: Ask) -> tuple[int, Any]:
+    """Send one message to people, as a marketer would start a newsletter or an event a campaign."""
+    tank = ask.tank
+    with tank.store.write() as conn:
+        now_ms = tank.clock.now_ms(conn)
+        made = generating.deliver(conn, tank, now_ms, ask.body["kind"], ask.body["id"], ask.body.get("people"))
+    ask.desk.keeper(tank).poke()
+    return 202, {"delivery_ids": made}
+
+
+def happen(ask: Ask) -> tuple[int, Any]:
+    """Let something happen to a delivery now."""
+    tank, body = ask.tank, ask.body
+    with tank.store.write() as conn:
+        now_ms = tank.clock.now_ms(conn)
+        at_s = body.get("timestamp", now_ms // 1000)
+        ids = deliveries.happen_now(conn, tank, body["delivery_id"], body["metric"], at_s, now_ms, body.get("values"))
+    ask.desk.keeper(tank).poke()
+    return 202, {"event_ids": ids}
 
 
 def workspace(ask: Ask) -> tuple[int, Any]:
@@ -134,6 +166,23 @@ ROUTES = (
         {200: "feed"},
         "customerio_feed",
     ),
+    ControlRoute(
+        "POST",
+        f"{_T}/customerio/deliveries",
+        "send one message to people",
+        deliver,
+        {202: "made"},
+        "customerio_deliver",
+    ),
+    ControlRoute(
+        "POST",
+        f"{_T}/customerio/happen",
+        "let something happen to a delivery",
+        happen,
+        {202: "reported"},
+        "customerio_happen",
+    ),
+    ControlRoute("POST", f"{_T}/feeds/customerio/test", "Send Test", send_test, {200: "answer"}),
     ControlRoute("GET", f"{_T}/feeds/customerio", "how the webhooks do", feed_state, {200: "feed"}),
     ControlRoute(
         "POST",

@@ -63,7 +63,7 @@ def find_by_delivery(request: Request, tanks: Tanks) -> Found:
 
 
 def _marked(tanks: Tanks, marked: bytes) -> Tank | None:
-    return next((each for each in tanks.list() if ids.mark(each.id, each.born) == marked), None)
+    return next((each for each in tanks.list() if ids.mark(each.id) == marked), None)
 
 
 def refuse_key(_request: Request, _detail: object) -> Answer:

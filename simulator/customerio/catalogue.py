@@ -5,13 +5,16 @@ Source: Customer.io's OpenAPI document of reporting webhooks; Customer.io docs, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import yaml
+
+from simulator.openapi import contract
 
 REPEATED = ("opened", "clicked")
 """Metrics of which a webhook without full resolution gets the first per person and message only."""
@@ -40,7 +43,7 @@ class Pair:
 
 @cache
 def _loaded() -> Mapping[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_text("utf-8"))
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_text("utf-8"))
     return loaded
 
 
@@ -58,7 +61,7 @@ def pairs() -> Mapping[tuple[str, str], Pair]:
             row.get("origin", "always") == "always",
             row.get("schema", True),
         )
-        for object_type, metrics in _loaded()["pairs"].items()
+        for object_type, metrics in _loaded().items()
         for metric, row in metrics.items()
     }
 
@@ -89,76 +92,34 @@ def selected(events: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(events))
 
 
-_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "string": lambda value: isinstance(value, str),
-    "string?": lambda value: value is None or isinstance(value, str),
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "integer?": lambda value: value is None or (isinstance(value, int) and not isinstance(value, bool)),
-    "boolean": lambda value: isinstance(value, bool),
-    "headers": lambda value: (
-        isinstance(value, dict) and all(isinstance(each, list) and each for each in value.values())
-    ),
-    "recipients": lambda value: isinstance(value, list) and bool(value) and all(map(_is_recipient, value)),
-}
-
-
-def _is_recipient(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("device_id"), str)
-        and value.get("device_platform", "ios") in ("ios", "android")
-        and set(value) <= {"device_id", "device_platform", "failure_message"}
-    )
+@cache
+def _envelope() -> jsonschema_rs.Draft202012Validator:
+    return jsonschema_rs.Draft202012Validator(contract("customerio_report"))
 
 
 def unfit(report: Mapping[str, Any]) -> str | None:
     """Why a report does not have the documented shape, in words; None when it does."""
     pair = pair_of(report)
     if pair is None:
-        return f"{report.get('object_type')!r} has no metric {report.get('metric')!r}"
-    if set(report) != {"event_id", "object_type", "metric", "timestamp", "data"}:
-        return "a report has event_id, object_type, metric, timestamp and data"
-    if not isinstance(report["event_id"], str) or not _KINDS["integer"](report["timestamp"]):
-        return "event_id is text and timestamp whole seconds"
+        return "object_type and metric are no pair that Customer.io reports"
+    for error in _envelope().iter_errors(report):
+        where = ".".join(str(each) for each in error.instance_path)
+        return f"{where or 'report'}: {error.message[:300]}"
     data = report["data"]
-    if not isinstance(data, dict) or not isinstance(data.get("identifiers"), dict):
-        return "data is an object with identifiers"
-    return _unfit_data(pair, data)
-
-
-def _unfit_data(pair: Pair, data: Mapping[str, Any]) -> str | None:
-    kinds: dict[str, str] = {"identifiers": "object", "customer_id": "string"}
-    block = _origin(data)
-    if block is None and (pair.by_message or "delivery_id" in data):
-        return "data names exactly one origin: broadcast, campaign, newsletter or transactional message"
-    known = {**kinds, **_loaded()["keys"]}
-    needs = list(pair.needs)
-    allowed = {*kinds, *pair.needs, *pair.may}
-    if block is not None:
-        known |= {**block["needs"], **block["may"]}
-        needs += block["needs"]
-        allowed |= {*block["needs"], *block["may"]}
-    for key in needs:
+    if pair.by_message and "delivery_id" not in data:
+        return "data.delivery_id is missing"
+    for key in pair.needs:
         if key not in data:
             return f"data.{key} is missing"
-    for key, value in data.items():
-        if key not in allowed:
-            return f"data.{key} does not belong to {pair.object_type} {pair.metric}"
-        if known[key] in _KINDS and not _KINDS[known[key]](value):
-            return f"data.{key} is no {known[key]}"
-    for item in data.get("recipients", ()):
-        if not set(pair.each) <= set(item):
-            return f"data.recipients: each has {' and '.join(pair.each)}"
+    strange = sorted(set(data) & set(_own_keys()) - {*pair.needs, *pair.may})
+    if strange:
+        return f"data.{strange[0]} does not belong to {pair.object_type} {pair.metric}"
+    if any(not set(pair.each) <= set(item) for item in data.get("recipients", ())):
+        return f"data.recipients: each has {' and '.join(pair.each)}"
     return None
 
 
-def _origin(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    marks = {
-        "broadcast": "trigger_id",
-        "campaign": "campaign_id",
-        "newsletter": "newsletter_id",
-        "transactional": "transactional_message_id",
-    }
-    found = [name for name, key in marks.items() if key in data]
-    blocks: Mapping[str, Any] = _loaded()["origins"]
-    return blocks[found[0]] if len(found) == 1 else None
+@cache
+def _own_keys() -> frozenset[str]:
+    """Keys that belong to pairs, in contrast to those of every report and every origin."""
+    return frozenset(key for pair in pairs().values() for key in (*pair.needs, *pair.may))

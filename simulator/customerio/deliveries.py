@@ -79,7 +79,7 @@ def send(
     """
     number = int(conn.execute(select(func.max(deliveries.c.n))).scalar() or 0) + 1
     rng = tank.rng("customerio_delivery", number)
-    delivery_id = ids.delivery_id(rng, ids.mark(tank.id, tank.born), now_ms)
+    delivery_id = ids.delivery_id(rng, ids.mark(tank.id), now_ms)
     goes = _addressing(conn, message, person, to)
     facts = {
         "recipient": goes.recipient,
@@ -112,6 +112,7 @@ def send(
     else:
         quiet = tank.settings["customerio.people"] == "silent"
         steps = life.plan(rng, message.channel, tank.settings["customerio.behaviour"], alone=quiet)
+    tick_ms = max(1, round(1000 * float(tank.settings["customerio.tick_s"])))
     insert_rows(
         conn,
         _due,
@@ -119,7 +120,7 @@ def send(
         [
             (
                 delivery_id,
-                begins_ms + each.known_ms,
+                _tick(begins_ms + each.known_ms, tick_ms),
                 (begins_ms + each.happens_ms) // 1000,
                 each.metric,
                 orjson.dumps(dict(each.values)).decode(),
@@ -130,6 +131,11 @@ def send(
     )
     _wake(conn, now_ms)
     return delivery_id
+
+
+def _tick(at_ms: int, tick_ms: int) -> int:
+    """When something is looked at: at the end of its tick."""
+    return -(-at_ms // tick_ms) * tick_ms
 
 
 def _origin(rng: Any, message: Message, now_ms: int) -> dict[str, Any]:
@@ -209,6 +215,36 @@ def happen(
     return [each for each in made if each is not None]
 
 
+def happen_now(
+    conn: Connection,
+    tank: Tank,
+    delivery_id: str,
+    metric: str,
+    happened_s: int,
+    now_ms: int,
+    values: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Let something happen to a delivery and report it; answers the event ids.
+
+    Raises ValueError for an unknown delivery, and for a metric that its channel does not have.
+    """
+    row = find(conn, delivery_id)
+    if row is None:
+        raise ValueError(f"delivery_id: there is no delivery {delivery_id!r}")
+    if (row.channel, metric) not in catalogue.pairs():
+        raise ValueError(f"metric: {row.channel} has no metric {metric!r}")
+    made = happen(conn, tank, row, metric, happened_s, values)
+    for each in made:
+        wrong = catalogue.unfit({"event_id": "new", **each})
+        if wrong is not None:
+            raise ValueError(f"values: {wrong}")
+    if metric == "unsubscribed":
+        people.unsubscribe(conn, row.cio_id)
+    elif row.channel == "email" and metric in ("bounced", "spammed"):
+        suppress(conn, orjson.loads(row.facts)["recipient"])
+    return reporting.report(conn, tank, made, now_ms)
+
+
 def _report(
     conn: Connection, tank: Tank, row: Any, metric: str, happened_s: int, extra: Mapping[str, Any]
 ) -> dict[str, Any] | None:
@@ -216,7 +252,7 @@ def _report(
     if pair is None:
         return None  # the metric is kept, and no webhook tells of it
     facts = orjson.loads(row.facts)
-    rng = tank.rng("customerio_values", row.delivery_id, metric, happened_s)
+    rng = tank.rng("customerio_values", row.n, metric, happened_s)
     person = people.find_by(conn, "cio_id", row.cio_id)
     several = people.several(tank)
     if person is None:
@@ -232,7 +268,7 @@ def _report(
         value = extra.get(key, values.get(key))
         if key in pair.needs or value not in (None, {}, ""):
             data[key] = value
-    if pair.each and "failure_message" in pair.each:
+    if "failure_message" in pair.each and "recipients" not in extra:
         why = extra.get("failure_message") or samples.failure(rng, row.channel, metric)
         data["recipients"] = [{**each, "failure_message": why} for each in data["recipients"]]
     return {"object_type": row.channel, "metric": metric, "timestamp": happened_s, "data": data}

@@ -12,10 +12,11 @@ import orjson
 from sqlalchemy import Connection
 
 from simulator import clock, feeds
-from simulator.customerio import queue, reporting, sending, signing, webhooks
+from simulator.customerio import catalogue, ids, queue, reporting, samples, sending, signing, webhooks
 from simulator.customerio.webhooks import Webhook
 from simulator.tank import Tank
 
+NO_WEBHOOK = "there is no reporting webhook: PUT /tanks/{id}/feeds/customerio first"
 SAMPLE_URL = "http://127.0.0.1:9000/feeds/customerio"
 
 
@@ -31,7 +32,7 @@ def configure(conn: Connection, tank: Tank, config: Mapping[str, Any]) -> dict[s
     old = webhooks.first(conn)
     if old is None and not str(given.get("endpoint", "")).startswith(("http://", "https://")):
         raise ValueError(f"the reporting webhook has no url yet: give one like {SAMPLE_URL}")
-    saved = webhooks.save(conn, given, None if old is None else old.id)
+    saved = webhooks.save(conn, given, None if old is None else old.id, webhooks.FIRST)
     saved_now(conn, tank, saved)
     return state(conn, tank)
 
@@ -77,6 +78,23 @@ def _state(conn: Connection, tank: Tank, webhook: Webhook) -> dict[str, Any]:
     }
 
 
+def send_test(tank: Tank) -> dict[str, Any]:
+    """Send Test: a sample of the first selected event; not queued, and not tried again. Raises ValueError without a
+    webhook. Source: guide to reporting webhooks; which event it is, is inferred.
+    """
+    with tank.store.read() as conn:
+        webhook = webhooks.first(conn)
+        now_ms = tank.clock.now_ms(conn)
+    if webhook is None:
+        raise ValueError(NO_WEBHOOK)
+    wanted = [each for each in catalogue.pairs().values() if each.name is not None and webhook.wants(each.name)]
+    pair = next((each for each in wanted if each.name == "email_sent"), wanted[0])
+    rng = tank.rng("customerio_test", now_ms)
+    report: dict[str, Any] = {"event_id": ids.ulid(rng, now_ms), "object_type": pair.object_type, "metric": pair.metric}
+    report |= {"timestamp": now_ms // 1000, "data": samples.data(rng, pair, now_ms)}
+    return {"report": report, **send(tank, {"report": report})[0]}
+
+
 def send(tank: Tank, ask: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Send one request outside the queue, as wrong as it is asked for; answers what came of each sending.
 
@@ -87,7 +105,7 @@ def send(tank: Tank, ask: Mapping[str, Any]) -> list[dict[str, Any]]:
         webhook = webhooks.first(conn)
         now_s = tank.clock.now_ms(conn) // 1000
         if webhook is None:
-            raise ValueError("there is no reporting webhook: PUT /tanks/{id}/feeds/customerio first")
+            raise ValueError(NO_WEBHOOK)
         body, timestamp = _what(conn, webhook, ask, now_s)
     key = webhooks.signing_key(tank, webhook.id)
     headers = {**sending.headers(tank, key, timestamp, body), **_signature(ask, key, timestamp, body)}

@@ -53,6 +53,27 @@ def generate(
     return {"people": people_count, "deliveries": len(made), "delivery_ids": made}
 
 
+def deliver(
+    conn: Connection, tank: Tank, now_ms: int, kind: str, number: int, who: Sequence[str] | None = None
+) -> list[str]:
+    """Send one message to the people of these identifiers, or to everybody who is not unsubscribed.
+
+    Raises ValueError for an unknown message or person.
+    """
+    message = messages.one(conn, kind, number)
+    if message is None:
+        raise ValueError(f"id: there is no {kind} {number}")
+    if who is None:
+        chosen = [each for _, each in people.every(conn) if not each.unsubscribed]
+    else:
+        found = [people.find(conn, tank, each) for each in who]
+        if None in found:
+            raise ValueError(f"people: nobody is known as {who[found.index(None)]!r}")
+        chosen = [each for each in found if each is not None]
+    trigger = {"trigger_id": 1} if kind == "broadcast" else None
+    return [deliveries.send(conn, tank, message, each, now_ms, block=trigger) for each in chosen]
+
+
 def _person(conn: Connection, tank: Tank, number: int, now_ms: int) -> Person:
     rng = tank.rng("customerio_person", number, now_ms)
     first, last = _name(rng)

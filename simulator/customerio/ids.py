@@ -21,9 +21,9 @@ def ulid(rng: random.Random, now_ms: int) -> str:
     return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
 
 
-def mark(tank_id: str, born: int) -> bytes:
+def mark(tank_id: str) -> bytes:
     """What the delivery ids of a workspace begin with."""
-    return hashlib.sha256(f"customerio:{tank_id}:{born}".encode()).digest()[:MARK_BYTES]
+    return hashlib.sha256(f"customerio:{tank_id}".encode()).digest()[:MARK_BYTES]
 
 
 def delivery_id(rng: random.Random, marked: bytes, now_ms: int) -> str:

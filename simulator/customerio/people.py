@@ -193,7 +193,8 @@ def _identifiers(conn: Connection, tank: Tank, person: Person, wanted: Mapping[s
     values: dict[str, Any] = {}
     for name, value in wanted.items():
         old = getattr(person, name)
-        if len(value.encode()) > MAX_IDENTIFIER_BYTES or old == value:
+        same = old is not None and (old.casefold() == value.casefold() if name == "email" else old == value)
+        if same or len(value.encode()) > MAX_IDENTIFIER_BYTES:
             continue
         unique = name == "id" or several(tank)
         holder = find_by(conn, name, value) if unique else None

@@ -30,15 +30,23 @@ _first_ones = Table(
 )
 
 
-def report(conn: Connection, tank: Tank, given: Sequence[Any], now_ms: int, *, raw: bool = False) -> list[str]:
+def report(
+    conn: Connection, tank: Tank, given: Sequence[Any], now_ms: int, *, raw: bool = False, strict: bool = False
+) -> list[str]:
     """Report things; answers their event ids.
 
     Absent ``event_id``, ``timestamp`` and ``data`` are filled in. With ``raw`` every report goes to every enabled
     webhook exactly as it is given (text: as the body itself), past selection and options. Raises ValueError, which
-    names index and field, for a pair that Customer.io does not report.
+    names index and field, for a pair that Customer.io does not report, and with ``strict`` for any other shape than
+    the documented one.
     """
     number = queue.last(conn)
     made = list(given) if raw else [_completed(tank, each, index, number, now_ms) for index, each in enumerate(given)]
+    if strict and not raw:
+        for index, each in enumerate(made):
+            wrong = catalogue.unfit(each)
+            if wrong is not None:
+                raise ValueError(f"reports[{index}]: {wrong}")
     bodies = [_body(each, index) for index, each in enumerate(made)]
     event_ids = [_event_id(each, number + index + 1) for index, each in enumerate(made)]
     known = ledger.known(conn, queue.FLOW, event_ids)

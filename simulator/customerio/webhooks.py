@@ -104,11 +104,14 @@ def _webhook(row: Any) -> Webhook:
     )
 
 
-def save(conn: Connection, config: Mapping[str, Any], webhook_id: int | None = None) -> Webhook:
+def save(
+    conn: Connection, config: Mapping[str, Any], webhook_id: int | None = None, new_id: int | None = None
+) -> Webhook:
     """Make a webhook, or edit one; what is left out stays as it was.
 
     ``name``, ``endpoint``, ``events`` (``"all"`` or a list of names), ``with_content``, ``full_resolution``,
-    ``disabled``. Raises ValueError in one line for an unknown event name.
+    ``disabled``; ``new_id`` is the id of a new one (the next when absent). Raises ValueError in one line for an unknown
+    event name.
     """
     values: dict[str, Any] = {
         key: config[key] for key in ("name", "endpoint", "with_content", "full_resolution", "disabled") if key in config
@@ -118,6 +121,8 @@ def save(conn: Connection, config: Mapping[str, Any], webhook_id: int | None = N
         values["events"] = orjson.dumps("all" if chosen is None else chosen).decode()
     if webhook_id is None:
         plain = {"name": "", "events": '"all"', "with_content": False, "full_resolution": False, "disabled": False}
+        if new_id is not None:
+            plain["id"] = new_id
         made = conn.execute(_webhooks.insert().values(**{**plain, **values})).inserted_primary_key
         assert made is not None
         webhook_id = int(made[0])

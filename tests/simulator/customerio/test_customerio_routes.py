@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from simulator.control import customerio as control_customerio
 from simulator.customerio import app as customerio_app
 from simulator.exchange import Request
 from simulator.openapi import contract
@@ -69,3 +72,21 @@ def test_every_handler_belongs_to_a_documented_endpoint_and_publishes_a_schema()
             assert schema is None
         else:
             assert contract(str(schema))["type"] == "object"
+
+
+TABLE = (Path(__file__).parents[3] / "docs" / "customerio.md").read_text("utf-8")
+
+
+def test_the_table_in_the_docs_lists_every_route_with_its_state() -> None:
+    rows = re.findall(r"^\| (\w+) \| `([^`]+)` \| (501|simulated) \|$", TABLE, re.M)
+    told = {(method, path): state for method, path, state in rows}
+    served = {
+        (each.method, each.path): "501" if each.handle is None else "simulated" for each in customerio_app.routes()
+    }
+    assert told == served
+
+
+def test_the_docs_name_every_control_route() -> None:
+    rows = re.findall(r"^\| (\w+) \| `(/(?:feeds/)?customerio[^`]*)` \| ([^|]+) \|$", TABLE, re.M)
+    plain = {(each.method, each.path.removeprefix("/tanks/<tank_id>"), each.name) for each in control_customerio.ROUTES}
+    assert set(rows) == plain
