@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import requests
 
+from connector import traces
 from connector.replies import Kind, Reply
 
 PATH = "/2/httpapi"
@@ -58,7 +59,7 @@ class Client:
             answer = self._session.post(
                 f"{self.url}{self.path}",
                 data=payload,
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": "application/json", **traces.headers()},
                 timeout=TIMEOUT_S,
                 allow_redirects=False,
             )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import orjson
 import requests
 
+from connector import traces
 from connector.replies import Reply
 
 VENDOR = "Braze"
@@ -41,7 +42,7 @@ class _Sender:
         self._session.trust_env = False
 
     def _post(self, path: str, payload: bytes, headers: Mapping[str, str], count: Mapping[str, int]) -> Reply:
-        sent = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}
+        sent = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers, **traces.headers()}
         try:
             answer = self._session.post(
                 f"{self.url}{path}", data=payload, headers=sent, timeout=TIMEOUT_S, allow_redirects=False

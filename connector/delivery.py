@@ -14,6 +14,7 @@ import logging
 import random
 from collections.abc import Sequence
 
+from connector import metrics, traces
 from connector.clock import FOREVER_MS
 from connector.outbox import Item, Outbox
 from connector.replies import Client, Reply
@@ -134,7 +135,9 @@ class Delivery:
                 return self._following(now_ms)
             if self.outbox.note("refused_ms") is not None:
                 batch = batch[:1]  # a key is probed with one event
-            reply = self.client.upload([item.body for item in batch])
+            with traces.upload(self.client.vendor, len(batch)):
+                reply = self.client.upload([item.body for item in batch])
+            metrics.uploaded(self.client.vendor, reply.kind)
             if not self.settle(batch, reply, now_ms):
                 return self.outbox.note("paused_ms") or now_ms
             if reply.kind == "accepted" and len(batch) == len(due) < most:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 
 from connector import config as configuration
-from connector import reporting
+from connector import reporting, traces
 from connector.assembly import Flows, assemble, client_of
 from connector.clock import open_clock
 from connector.config import load
@@ -39,9 +39,10 @@ def run(environ: Mapping[str, str]) -> int:
     known = level in logging.getLevelNamesMapping()
     logging.basicConfig(level=level if known else "WARNING", format="connector: %(message)s")
     try:
+        traces.tracer()
         config = load(environ)
         flows = assemble(config)
-    except ConfigError as error:
+    except (ConfigError, traces.NoTraces) as error:
         print(f"connector: {error}", file=sys.stderr)
         return 2
     engine = Engine([work for flow in flows.values() for work in flow.works()], open_clock(config.clock_url))

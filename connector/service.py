@@ -13,7 +13,7 @@ import flask
 import orjson
 from werkzeug.exceptions import HTTPException
 
-from connector import cohort_changes, reporting, streaming
+from connector import cohort_changes, metrics, reporting, streaming
 from connector.assembly import Flow, Flows
 from connector.config import FLOWS, Config
 from connector.engine import Engine
@@ -58,6 +58,10 @@ def create_app(config: Config, flows: Flows, engine: Engine, draining: Draining)
     def runs() -> flask.Response:
         found = {name: flow.syncs.history(100) for name, flow in flows.items() if flow.syncs is not None}
         return _json(200, {"runs": found})
+
+    @app.get("/metrics")
+    def measured() -> flask.Response:
+        return flask.Response(metrics.text(flows), content_type=metrics.CONTENT_TYPE)
 
     @app.post("/feeds/currents")
     def take() -> flask.Response:

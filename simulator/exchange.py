@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 
-from simulator import clock, faults, journal, openapi, pools
+from simulator import clock, faults, journal, metrics, openapi, pools, traces
 from simulator.pools import Pool
 from simulator.tank import Tank, Tanks
 from simulator.wire import KEY, STREAM, Wire
@@ -192,6 +192,7 @@ def make_app(
         )
     published = _published(frame)
     app.add_url_rule("/openapi.json", "openapi", lambda: _respond(Answer(200, published), None))
+    app.add_url_rule("/metrics", "metrics", _metrics)
     app.register_error_handler(HTTPException, lambda error: _unknown(frame, error))
     app.extensions["wavetank"] = frame
     return app
@@ -273,9 +274,30 @@ def not_simulated(frame: Platform, route: Route) -> Answer:
     )
 
 
+def _metrics() -> flask.Response:
+    return flask.Response(metrics.platforms(), content_type=metrics.CONTENT_TYPE)
+
+
 def _view(frame: Platform, route: Route) -> Callable[..., flask.Response]:
+    answer = _answering(frame, route)
+
     def view(**path_args: Any) -> flask.Response:
         began = clock.real_us()
+        if traces.tracer() is None:
+            response = answer(began, path_args)
+        else:
+            with traces.request(frame.name, route.method, route.path, dict(flask.request.headers)) as span:
+                response = answer(began, path_args)
+                span["http.response.status_code"] = response.status_code
+                span["wavetank.request"] = response.headers.get("X-Wavetank-Request", "")
+        metrics.answered(frame.name, route.method, route.path, response.status_code, (clock.real_us() - began) / 1e6)
+        return response
+
+    return view
+
+
+def _answering(frame: Platform, route: Route) -> Callable[[int, Mapping[str, Any]], flask.Response]:
+    def view(began: int, path_args: Mapping[str, Any]) -> flask.Response:
         request = _read_request()
         found = route.find(request, frame.tanks)
         tank = found.tank or found.owner

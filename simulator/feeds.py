@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from simulator import clock, faults, journal
+from simulator import clock, faults, journal, metrics
 from simulator.tank import Tank
 
 Spoiler = Callable[[faults.Fault, bytes, dict[str, str]], tuple[bytes, dict[str, str]]]
@@ -89,6 +89,7 @@ def _post(
     began = clock.real_us()
     sent_order = tank.next_order()
     outcome = _send(url, body, headers, timeout_s, fault)
+    metrics.fed(outcome.status)
     if outcome.reached:
         tank.note_fed(sent_order)
     with tank.store.write() as conn:

@@ -28,6 +28,7 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+from simulator import metrics, traces
 from simulator.apps import platform_apps, timer_handlers
 from simulator.control import Desk, create_app
 from simulator.rsgi import Adapter
@@ -115,7 +116,7 @@ def tune_memory() -> None:
 
 
 async def _until_answering(host: str, port: int) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         try:
             _, writer = await asyncio.open_connection(host, port)
         except OSError:
@@ -158,8 +159,11 @@ class Up:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.ports = ports(options)
-        self._temporary = Path(tempfile.mkdtemp(prefix="wavetank-")) if options.state is None else None
-        self.state = options.state or Path(str(self._temporary)) / "wavetank.db"
+        self._temporary = Path(tempfile.mkdtemp(prefix="wavetank-"))
+        # Before a worker starts: it reads this when it loads the library.
+        (self._temporary / "metrics").mkdir()
+        os.environ[metrics.FOLDER] = str(self._temporary / "metrics")
+        self.state = options.state or self._temporary / "wavetank.db"
         try:
             self.tanks = Tanks(self.state)
         except Exception as error:
@@ -259,14 +263,17 @@ class Up:
         for process in self._workers:
             process.join(5)
         self.tanks.close()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def run(options: Options) -> None:
     """Serve until stopped. Raises Unusable."""
     if options.host not in ("127.0.0.1", "localhost", "::1") and not options.token:
         raise Unusable(f"--host {options.host} is open to others: give --token to protect the control API")
+    try:
+        traces.tracer()
+    except traces.NoTraces as error:
+        raise Unusable(str(error)) from None
     asyncio.run(Up(options).run())
 
 

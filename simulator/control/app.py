@@ -11,7 +11,7 @@ import flask
 import orjson
 from werkzeug.exceptions import HTTPException
 
-from simulator import openapi
+from simulator import metrics, openapi
 from simulator.control.desk import Desk, NotThere
 from simulator.control.frame import Ask, ControlRoute, Refused, body_schema, check_body, check_query
 from simulator.control.routes import ROUTES
@@ -48,8 +48,13 @@ def create_app(desk: Desk) -> flask.Flask:
         )
     published = _published()
     app.add_url_rule("/openapi.json", "openapi", lambda: _json(200, published))
+    app.add_url_rule("/metrics", "metrics", _metrics)
     app.register_error_handler(HTTPException, _http_error)
     return app
+
+
+def _metrics() -> flask.Response:
+    return flask.Response(metrics.everything(), content_type=metrics.CONTENT_TYPE)
 
 
 def _published() -> dict[str, Any]:
