@@ -136,11 +136,23 @@ def test_metrics_of_two_workers_and_one_trace_of_an_upload(
     until(healthy)
     tank = f"{control}/tanks/demo"
     session().put(f"{tank}/feeds/currents", json={"url": f"{connector}/feeds/currents"}, timeout=10)
-    session().post(f"{tank}/generate", json={"flow": "currents", "events": 5}, timeout=10)
+    assert session().post(f"{tank}/feeds/currents/check", json={}, timeout=30).json()["ok"]
+    events = [
+        {
+            "event_type": "users.behaviors.Uninstall",
+            "id": f"event-{n}",
+            "time": 1_767_225_600,
+            "user": {"user_id": f"{n:024x}", "external_user_id": f"person-{n}"},
+            "properties": {"app_id": ready["braze"]["app_id"]},
+        }
+        for n in range(5)
+    ]
+    token = {"Authorization": f"Bearer {ready['braze']['currents_token']}"}
+    session().post(f"{connector}/feeds/currents", json={"events": events}, headers=token, timeout=10)
 
     def sent() -> bool:
         states = samples(connector, "connector_outbox_events")
-        return sum(n for key, n in states.items() if key[1] in ("sent", "skipped")) == 5
+        return sum(n for key, n in states.items() if key[1] == "sent") == 5
 
     until(sent)
     assert sum(samples(connector, "connector_uploads_total").values()) >= 1
