@@ -145,8 +145,8 @@ def meets(condition: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     if op in ("contains", "does not contain"):
         inside = text is not None and any(each in text for each in values)
         return bool(inside == (op == "contains"))
-    if op in ("set", "is set", "not set", "is not set"):
-        return (text is not None) == (op in ("set", "is set"))
+    if op in ("is set", "is not set"):
+        return bool((text is not None) == (op == "is set"))
     return _compared(text, op, values)
 
 
