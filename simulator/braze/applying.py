@@ -20,7 +20,7 @@ DAY_MS = 86_400_000
 
 
 _PRIMARY = ("external_id", "braze_id", "user_alias")
-_FOUND_BY = ("email", "phone", "push_tokens")
+_FOUND_BY = frozenset({"email", "phone", "push_tokens"})
 """Members of an attribute object that change what finds a profile."""
 
 
@@ -61,7 +61,7 @@ class Effects:
 
 def normalized(given: dict[str, Any]) -> dict[str, Any]:
     """The object as it is looked up: empty identifiers are none, a phone that identifies is E.164."""
-    if "phone" not in given and not any(given.get(name) == "" for name in _PRIMARY):
+    if "phone" not in given and "" not in (given.get("external_id"), given.get("braze_id"), given.get("user_alias")):
         return given
     found = {name: value for name, value in given.items() if value != "" or name not in _PRIMARY}
     primary = any(found.get(name) is not None for name in _PRIMARY)
@@ -104,7 +104,7 @@ def apply(
             _import_tokens(people, given, context, now_ms)
             continue
         profile = identity.resolve(people, given)
-        found_by = profile is None or (array == "attributes" and any(name in given for name in _FOUND_BY))
+        found_by = profile is None or (array == "attributes" and not _FOUND_BY.isdisjoint(given))
         if profile is None:
             if not identity.may_create(given, context.alias_default):
                 continue

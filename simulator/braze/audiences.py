@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from simulator.braze import dates, profile_store, writes
+from simulator.braze import comparisons, dates, profile_store, writes
 from simulator.braze.identity import Profile
 from simulator.braze.user_tables import profiles
 from simulator.tank import Tank
@@ -19,7 +19,6 @@ from simulator.tank import Tank
 PAGE = 1000
 DAY_MS = 86_400_000
 MAX_DEPTH = 10
-MAX_PATTERN = 256
 
 Given = tuple[Profile, Mapping[str, Any]]
 """A person with the properties that were given for them alone."""
@@ -169,7 +168,6 @@ _COMPARISONS: Mapping[str, Compare] = {
     "greater_than_x_days_in_the_future": _near(-1, less=False),
 }
 _STATES = ("opted_in", "subscribed", "unsubscribed")
-_NESTED_REPEAT = re.compile(r"\([^)]*[+*}][^)]*\)[+*{]")
 
 
 def _attribute_problem(value: Mapping[str, Any]) -> str | None:
@@ -180,15 +178,7 @@ def _attribute_problem(value: Mapping[str, Any]) -> str | None:
         return "custom_attribute needs a comparison"
     if "exist" not in comparison and "value" not in value:
         return "custom_attribute needs a value"
-    if "regex" not in comparison:
-        return None
-    pattern = value["value"]
-    # A repeat within a repeat can take a matcher forever.
-    if not isinstance(pattern, str) or len(pattern) > MAX_PATTERN or _NESTED_REPEAT.search(pattern):
-        return "the regular expression cannot be used"
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError):
+    if "regex" in comparison and not comparisons.is_pattern(value["value"]):
         return "the regular expression cannot be used"
     return None
 

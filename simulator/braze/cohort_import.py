@@ -54,7 +54,7 @@ def name(call: Call, body: Body) -> Answer:
     if not isinstance(body.get("name"), str) or not body["name"].strip():
         return refuse("cohort_name")
     created_at = body.get("created_at")
-    if not isinstance(created_at, str) or dates.parse(created_at) is None:
+    if not isinstance(created_at, str) or dates.instant(created_at) is None:
         return refuse("cohort_created_at")
     held = _row(call.conn, _partner(call), body["cohort_id"])
     number = _mark(call.conn, _partner(call), body["cohort_id"], held, call.now_ms)

@@ -23,6 +23,21 @@ Test = Callable[[ColumnElement[Any], ColumnElement[Any]], Condition]
 """A test of one value: its JSON type and the value itself."""
 
 
+_NESTED_REPEAT = re.compile(r"\([^)]*[+*}][^)]*\)[+*{]")
+MAX_PATTERN = 256
+
+
+def is_pattern(value: Any) -> bool:
+    """Whether this is a regular expression that ends: a repeat within a repeat can take a matcher forever."""
+    if not isinstance(value, str) or len(value) > MAX_PATTERN or _NESTED_REPEAT.search(value):
+        return False
+    try:
+        re.compile(value)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True
+
+
 class Invalid(ValueError):
     """The definition does not fit; the text says where and why."""
 
@@ -74,10 +89,8 @@ def _test(comparison: str, value: Any, sight: Sight) -> Test:
     if comparison == "equals":
         return equals(value)
     if comparison == "matches_regex":
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise Invalid(f"definition: {value!r} is no regular expression: {error}") from error
+        if not is_pattern(value):
+            raise Invalid(f"definition: {value[:100]!r} cannot be used as a regular expression")
         return lambda type_, held: and_(type_ == "text", cast(held, String).regexp_match(value))
     if comparison == "includes_value":
         return _includes(value)

@@ -19,6 +19,21 @@ _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
 MAX_YEAR = 3000
 
 
+_ZONE = re.compile(r"Z|z|UTC|GMT|[+-]\d{2}:?\d{2}")
+
+
+def instant(text: str) -> int | None:
+    """A date-time in ISO 8601 as epoch ms, None when it is none: what events, purchases, cohorts and schedules take.
+
+    An offset may stand behind a space, a fraction behind a colon; further forms are attributes' alone. Source: Braze
+    docs, Event object; Purchase object; Cohort import for partners; Schedule object.
+    """
+    found = _ISO.fullmatch(text)
+    zone = None if found is None else found.group(8)
+    fits = found is not None and (zone is None or _ZONE.fullmatch(zone) is not None)
+    return parse(text) if fits else None
+
+
 @lru_cache(maxsize=4096)
 def parse(text: str) -> int | None:
     """A date text as epoch ms, None when it is no date to Braze (then it stays a string).

@@ -255,7 +255,7 @@ def schedule_problem(schedule: object, now_ms: int) -> Refused | None:
     if not isinstance(schedule, dict):
         return Refused("not_an_object", {"field": "schedule"})
     time = schedule.get("time")
-    at_ms = dates.parse(time) if isinstance(time, str) else None
+    at_ms = dates.instant(time) if isinstance(time, str) else None
     if at_ms is None or any(
         not isinstance(schedule.get(name, False), bool) for name in ("in_local_time", "at_optimal_time")
     ):

@@ -32,7 +32,7 @@ def query_integer(call: Call, name: str, low: int, high: int, default: int) -> i
 def query_moment(call: Call, name: str, default_ms: int) -> int:
     """An instant of the query in ms. Raises BadQuery."""
     text = query_text(call, name)
-    at_ms = dates.parse(text) if text else default_ms
+    at_ms = dates.instant(text) if text else default_ms
     if at_ms is None:
         raise BadQuery(name)
     return at_ms

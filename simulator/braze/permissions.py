@@ -100,6 +100,17 @@ def is_data_import_key(tank: Tank, value: object) -> bool:
     return row is not None and not row.revoked and row.tank_id == tank.id and row.born == tank.born
 
 
+def has_data_import_key(tanks: Tanks, value: object) -> Tank | None:
+    """The tank that a data import key is of, unless it is invalidated."""
+    if not isinstance(value, str):
+        return None
+    tank, revoked = tanks.find("braze_data_import_key", value)
+    if tank is not None:
+        return None if revoked else tank
+    row = _row(tanks, "data_import", value)
+    return None if row is None or row.revoked else _tank(tanks, row)
+
+
 def _row(tanks: Tanks, kind: Kind, value: str) -> Any:
     with tanks.store.read() as conn:
         return conn.execute(select(keys).where(keys.c.value == value, keys.c.kind == kind)).first()

@@ -52,7 +52,7 @@ def day(text: str) -> int | None:
 
 def instant(text: str) -> int | None:
     """A date-time as ms; a ``+`` of its offset may have become a space on the way."""
-    return dates.parse(re.sub(r" (?=\d\d:?\d\d$)", "+", text.strip()))
+    return dates.instant(re.sub(r" (?=\d\d:?\d\d$)", "+", text.strip()))
 
 
 PAGE = Parameter("page", natural(0, 10**8), 0)

@@ -98,7 +98,7 @@ def problem_of(array: Array, given: Any, known: Known) -> str | None:
 
 
 def _identifier(given: Mapping[str, Any], known: Known) -> str | None:
-    primaries = [name for name in PRIMARY if name in given and given[name] is not None and given[name] != ""]
+    primaries = [name for name in PRIMARY if given.get(name) not in (None, "")]
     if len(primaries) > 1:
         return "two_primaries"
     if not primaries:
@@ -202,7 +202,7 @@ def _time(given: Mapping[str, Any]) -> str | None:
     value = given.get("time")
     if value is None:
         return "time_required"
-    return None if isinstance(value, str) and dates.parse(value) is not None else "time"
+    return None if isinstance(value, str) and dates.instant(value) is not None else "time"
 
 
 def _event(given: Mapping[str, Any], _known: Known) -> str | None:

@@ -59,7 +59,10 @@ def find_partner(request: Request, tanks: Tanks) -> Found:
     if tank is None or revoked:
         return Found(None, "partner_key", tank)
     if not permissions.is_data_import_key(tank, given.get("client_secret")):
-        return Found(None, "client_secret", tank)
+        customer = permissions.has_data_import_key(tanks, given.get("client_secret"))
+        # A partner has a key of its own for the clusters of the EU.
+        abroad = customer is not None and "eu" in {customer.region, tank.region} and customer.region != tank.region
+        return Found(None, "partner_key" if abroad else "client_secret", tank)
     return Found(tank)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from simulator import braze
 from simulator.braze import cohort_membership, permissions, sdk
+from simulator.tank import Tanks
 
 NAME = {"cohort_id": "cxyzz3hz", "name": "COHORT_NAME", "created_at": "2026-01-01T00:00:00Z"}
 CHANGES_WORDS = (
@@ -203,3 +205,32 @@ def test_import_is_counted_apart_from_the_workspace_pool(workspace: Any) -> None
     assert change(workspace).headers["X-RateLimit-Remaining"] == "249998"
     again = workspace.post("/users/delete", {"external_ids": ["x"]})
     assert again.headers["X-RateLimit-Remaining"] == "19999"
+
+
+@pytest.mark.parametrize("when", ["01/02/2026", "2026-01-01 next", "Mon 01 02 10:00:00 2026", "yesterday"])
+def test_created_at_is_iso_8601_and_nothing_else(workspace: Any, when: str) -> None:
+    answer = workspace.cohort("cohorts", **{**NAME, "created_at": when})
+    assert (answer.status_code, answer.json["message"]) == (400, "created_at must be valid ISO 8601")
+    assert cohorts(workspace) == []
+
+
+def test_a_partner_has_a_key_of_its_own_in_the_eu() -> None:
+    """The key for the other clusters is unknown there; between two of them it is the customer's key that is wrong."""
+    tanks = Tanks()
+    mine = {region: tanks.create(f"{region}-{n}", region=region) for n, region in enumerate(("us", "eu"))}
+    other = tanks.create("us-other")
+    client = braze.create_app(tanks).test_client()
+
+    def message(partner: Any, customer: Any) -> str:
+        keys = {
+            "partner_api_key": partner.credential("braze_partner_api_key"),
+            "client_secret": customer.credential("braze_data_import_key"),
+        }
+        answer = client.post("/partners/amplitude/cohorts", json={**NAME, **keys})
+        assert answer.status_code in (201, 401)
+        return str(answer.json["message"])
+
+    assert message(mine["eu"], mine["eu"]) == "success"
+    assert message(mine["us"], mine["eu"]) == message(mine["eu"], mine["us"]) == "Invalid Partner API key"
+    assert message(mine["us"], other) == "Invalid client secret"
+    tanks.close()

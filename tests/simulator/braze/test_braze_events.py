@@ -55,6 +55,8 @@ def test_identical_events_each_count(workspace: Any) -> None:
         ({"time": None}, "'time' is required"),
         ({"time": "yesterday"}, "'time' is not valid"),
         ({"time": 1767225600}, "'time' is not valid"),
+        ({"time": "01/02/2026"}, "'time' is not valid"),
+        ({"time": "2026-01-01 10:00 someday"}, "'time' is not valid"),
         ({"properties": []}, "Invalid 'properties' field"),
         ({"properties": {"time": 1}}, "Invalid 'properties' field"),
         ({"properties": {"event_name": 1}}, "Invalid 'properties' field"),
