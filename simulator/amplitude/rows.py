@@ -122,7 +122,7 @@ def raw(row: Any, app: int, created_ms: int | None) -> dict[str, Any]:
     line = exported(row, app)
     line.update(
         {
-            "$insert_key": f"{_number(app, row.n):032x}#{row.n % 1000}",
+            "$insert_key": f"{_number(app, row.n):034x}#{row.n % 1000}",
             "$row_source": "realtime",
             "$schema": 13,
             "_time": row.time_ms,
