@@ -81,8 +81,8 @@ def check(
     fed from the fixed ports that start at --port, by a tank named check.
     """
     try:
-        chosen = packs.select(packs.load(), packs_, rules_, ids, calm=calm)
         feed_paths = _feed_paths(feeds)
+        chosen = packs.select(packs.load(), packs_, rules_, ids, calm=calm)
     except (BadPack, BadRules) as error:
         _fail(str(error))
     if not chosen:

@@ -68,7 +68,7 @@ def rules() -> Mapping[str, Rule]:
     """All rules by id, in order of their files. Raises BadRules."""
     found: dict[str, Rule] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        loaded = yaml.safe_load(path.read_text("utf-8")) or {}
+        loaded = yaml.load(path.read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
         for each in loaded.get("rules", []):
             source = each["source"]
             rule = Rule(

@@ -128,7 +128,7 @@ def _answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory, lab: Any) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+def stored(tmp_path_factory: pytest.TempPathFactory, lab: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The record that Amplitude shows, and the uploads that made it."""
     ready = lab.create_tank({"clock": {"mode": "stepped", "start": "2022-11-21T15:42:29.394Z"}})
     control = f"{lab.control_url}/tanks/{ready['tank']['id']}"
@@ -146,7 +146,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory, lab: Any) -> Iterator[tuple
         uploads = [each for each in entries if each["platform"] == "amplitude" and each["method"] == "POST"]
     lab.desk.delete(ready["tank"]["id"])
     assert len(told["events"]) == 1
-    yield told["events"][0], uploads
+    return told["events"][0], uploads
 
 
 def test_the_upload_is_the_one_that_the_record_tells_of(stored: Any) -> None:
