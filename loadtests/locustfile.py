@@ -1,6 +1,6 @@
 """What Locust loads: the users of a profile, its shape, and the reports between workers and master.
 
-`wavetank load` runs it; on several machines Locust's own master and workers do, see docs/scale.md:
+`wavetank load` runs it; on several machines Locust's own master and workers do, see docs/load.md:
 `locust -f loadtests/locustfile.py --worker --master-host HOST --load-profile NAME`.
 """
 

@@ -262,3 +262,12 @@ def test_a_signed_report_is_what_the_vendor_documents() -> None:
 
     signed = hmac.new(b"sk_demo_3f9a", b"v0:5:" + made.body, hashlib.sha256).hexdigest()
     assert (made.headers["X-CIO-Timestamp"], made.headers["X-CIO-Signature"]) == ("5", signed)
+
+
+def test_the_document_lists_every_profile_and_whom_it_loads() -> None:
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs" / "load.md").read_text("utf-8")
+    rows = {line.split("`")[1]: line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| `")}
+    whom = {"connector": "a connector", "amplitude": "Amplitude", "braze": "Braze"}
+    assert rows == {name: whom[profiles.load(name).into] for name in profiles.names()}
