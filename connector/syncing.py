@@ -28,6 +28,8 @@ PERIOD_MS: Mapping[str, int] = {"hourly": 3_600_000, "daily": 86_400_000}
 POLL_MS = 5_000
 AGAIN_MS, AGAIN_CAP_MS = 60_000, 1_800_000
 HISTORY = 1_000
+UNRESOLVED = "Unresolved mapping"
+"""Why a member is skipped: it has no value for what is mapped (Amplitude docs, Sync to third-party destinations)."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS syncs (
@@ -253,10 +255,11 @@ class Syncs:
         return True
 
     def history(self, limit: int) -> list[dict[str, Any]]:
-        """The newest runs: when, how many were added, removed and skipped, and how each ended."""
+        """The newest runs: when, how many were added, removed and skipped (and why), and how each ended."""
         names = ("sync", "began_ms", "ended_ms", "added", "removed", "skipped", "state", "reason")
         rows = self.outbox.read(f"SELECT {', '.join(names)} FROM runs ORDER BY n DESC LIMIT ?", limit)
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        return [{**each, "skip_reasons": {UNRESOLVED: each["skipped"]} if each["skipped"] else {}} for each in found]
 
 
 def _highest(db: sqlite3.Connection) -> int:

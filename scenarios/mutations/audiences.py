@@ -106,6 +106,10 @@ def _by_user_id(config: Any, *_: Any) -> Any:
     return replace(config, property_sync=replace(config.property_sync, syncs=syncs))
 
 
+def _user_id_only(self: Any, *rest: Any) -> tuple[Any, ...]:
+    return replace(self, amplitude_property="user_id"), *rest
+
+
 def _as_if_computed_now(outbox: Any, syncs: Any, body: bytes, now_ms: int) -> tuple[Any, ...]:
     return outbox, syncs, orjson.dumps({**orjson.loads(body), "computed_time": "2000000000"}), now_ms
 
@@ -231,6 +235,7 @@ MUTANTS = (
     Mutant("aud-old-mapping-removes", ("AUD-027",), "who goes by the old mapping is removed", f"{_SYNC}._is_mapped", instead(lambda *_: True)),
     Mutant("aud-last-come", ("AUD-028",), "the change that comes last counts", f"{_CHANGES}:take", arguments(_as_if_computed_now)),
     Mutant("aud-every-two-hours", ("AUD-029",), "an hourly sync runs every two hours", _PERIODS, _period("hourly", 2 * HOUR_MS)),
+    Mutant("aud-user-id-only", ("AUD-030",), "the mapped property is not looked at", f"{_SYNC}.value", arguments(_user_id_only)),
     Mutant("aud-prefixed", ("AUD-040",), "attributes are prefixed", f"{_PROPERTY}.items", _of_objects(_renamed("amplitude_", "user_property"))),
     Mutant("aud-updates-only", ("AUD-041",), "users are only updated", f"{_PROPERTY}.items", _of_objects(lambda made, _sync: {**made, "_update_existing_only": True})),
     Mutant("aud-empty-values", ("AUD-042",), "users without a value are sent", f"{_PROPERTY}.value", result(_empty_too)),
