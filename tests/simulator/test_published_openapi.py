@@ -1,4 +1,4 @@
-"""Schemathesis throws requests at every published route of the control and the Amplitude port."""
+"""Schemathesis throws requests at every published route of the control, the Amplitude and the Customer.io port."""
 
 from __future__ import annotations
 
@@ -47,9 +47,18 @@ def _within_reason(body: dict[str, Any]) -> None:
 
 
 def _authorization(path: str, keys: dict[str, str]) -> dict[str, str]:
+    if "app_api_key" in keys:
+        return _customerio(path, keys)
     if path.startswith("/v1/"):
         return {"Authorization": f"Api-Key {keys['secret_key']}"}
     pair = base64.b64encode(f"{keys['api_key']}:{keys['secret_key']}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
+
+
+def _customerio(path: str, keys: dict[str, str]) -> dict[str, str]:
+    if path.startswith("/v1/"):
+        return {"Authorization": f"Bearer {keys['app_api_key']}"}
+    pair = base64.b64encode(f"{keys['site_id']}:{keys['track_api_key']}".encode()).decode()
     return {"Authorization": f"Basic {pair}"}
 
 
@@ -81,6 +90,15 @@ def test_amplitude_port(ready: Any) -> None:
     for operation in found:
         throw(operation, {})
         throw(operation, {}, ready["amplitude"])
+
+
+def test_customerio_port(lab: Lab) -> None:
+    limits = {f"customerio.limit.{name}": 0 for name in ("app", "send", "broadcast", "track")}
+    made = lab.create_tank({"id": "schema-cio", "settings": {"clock.settle_ms": 0, **limits}})
+    found = operations(made["customerio"]["url"])
+    assert {each.path for each in found} >= {"/v1/reporting_webhooks", "/v1/send/push", "/api/v1/metrics"}
+    for operation in found:
+        throw(operation, {}, made["customerio"])
 
 
 def test_control_port(ready: Any) -> None:
