@@ -281,6 +281,7 @@ MUTANTS = (
     Mutant("brz-delete-mixed", ("BRZ-113",), "of several kinds of identifiers the first counts", "simulator.braze.app:HANDLERS", _first_kind),
     Mutant("brz-delete-nothing", ("BRZ-114",), "nobody is deleted", f"{_IDENTITY}:People.remove", _half_deleted),
     Mutant("brz-delete-first", ("BRZ-115",), "of several profiles the first is deleted", f"{_IDENTITY}:prioritized", _takes_first),
+    Mutant("brz-delete-any-priority", ("BRZ-198",), "deletions know all priorities", f"{_API}:_contact", instead(lambda kind, value: isinstance(value, dict) and kind in value)),
     Mutant("brz-delete-primary", ("BRZ-116",), "a deprecated external id deletes nobody", f"{_WRITES}:APPLY", _primary_only),
     Mutant("brz-rename-forgets", ("BRZ-117",), "the old id finds nobody", f"{_IDENTITY}:rename", _forgets_old),
     Mutant("brz-rename-takes", ("BRZ-118",), "a deprecated id may be taken", f"{_IDENTITY}:rename", _takes_deprecated),

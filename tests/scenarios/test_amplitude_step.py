@@ -1,4 +1,4 @@
-"""The step that calls Amplitude, and mutants of the simulator that it meets, as `wavetank check` plays them."""
+"""The steps that call Amplitude and Braze, and mutants of the simulator that it meets, as `wavetank check` plays them."""
 
 from __future__ import annotations
 
@@ -73,6 +73,43 @@ def test_an_expectation_of_a_step_names_rules_of_its_scenario(tmp_path: Path) ->
         scenarios(tmp_path, bad=[{"amplitude": {**UPLOAD, "expects": {"status": 200}}}])
 
 
+def test_braze_is_called_by_the_same_mechanism(tmp_path: Path) -> None:
+    track = {"path": "/users/track", "json": {"attributes": [{"external_id": "p{n}"}]}}
+    cohort = {
+        "path": "/partners/amplitude/cohorts",
+        "json": {"cohort_id": "c", "name": "C", "created_at": "2026-01-01"},
+    }
+    given = scenarios(
+        tmp_path,
+        keys=[
+            {"braze": {**track, "key": "wrong", "expect": {"status": 401}}},
+            {"braze": {**track, "key": "none", "expect": {"body": {"message": "Invalid API Key"}}}},
+            {"braze": {**cohort, "expect": {"status": 401}}},
+            {"braze": {**cohort, "auth": "partner", "key": "none"}},
+        ],
+        padded=[{"braze": {**track, "pad": 5_000_000, "expect": {"status": 413}}}, {"braze": track}],
+        often=[
+            {"braze": {**track, "times": 3, "pause": "1h"}},
+            {
+                "control": {
+                    "method": "GET",
+                    "path": "/clock/now",
+                    "expect": {"at": {"/epoch_ms": 1767225600000 + 7200000}},
+                }
+            },
+            {"braze": {**track, "times": 5, "at_once": True}},
+            {"advance": "1s"},
+            {"expect": [{"braze_users": {"count": 5}}]},
+        ],
+        wrong=[{"braze": {**track, "expect": {"status": 200}}}],
+    )
+    *kept, wrong = played([(each, Plan(pictures=False)) for each in given])
+    assert [each.verdict for each in kept] == ["kept", "kept", "kept"]
+    assert wrong.verdict == "broken"
+    with pytest.raises(BadPack, match=r"scenario\.schema\.json"):
+        scenarios(tmp_path, bad=[{"braze": {**track, "region": "other"}}])
+
+
 def test_a_mutant_of_a_view_plays_in_a_lab_of_its_own_and_is_gone_afterwards() -> None:
     ids = {each.id: each for each in packs.load()}
     hours, links = ids["amp-export-hours"], ids["amp-cohort-link"]
@@ -92,11 +129,11 @@ def test_a_mutant_of_a_view_plays_in_a_lab_of_its_own_and_is_gone_afterwards() -
     assert (kept.verdict, also_kept.verdict) == ("kept", "kept")
 
 
-def test_rules_of_amplitude_are_the_simulator_s_and_need_no_connector() -> None:
+@pytest.mark.parametrize(("prefix", "pack", "least"), [("AMP-", "amplitude", 60), ("BRZ-", "braze", 250)])
+def test_rules_of_a_platform_are_the_simulator_s_and_need_no_connector(prefix: str, pack: str, least: int) -> None:
     from scenarios.rulebook import rules
 
-    mine = [rule for rule in rules().values() if rule.id.startswith("AMP-")]
-    assert len(mine) >= 60
+    mine = [rule for rule in rules().values() if rule.id.startswith(prefix)]
+    assert len(mine) >= least
     assert {rule.scope for rule in mine} == {"simulator"}
-    assert {rule.flow for rule in mine} == {"amplitude"}
-    assert all(not each.connector for each in packs.load() if each.pack == "amplitude")
+    assert all(not each.connector for each in packs.load() if each.pack == pack)

@@ -69,8 +69,12 @@ def test_answers_are_decoded_by_their_kind() -> None:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("1/a.json.gz", gzip.compress(b'{"n":1}\n{"n":2}\n'))
         archive.writestr("1/b.json.gz", gzip.compress(b'{"n":3}\n'))
+        archive.writestr("1/c.txt", b'{"n":4}\n')
     whole = calling.decoded(packed.getvalue(), "application/zip")
-    assert whole == {"names": ["1/a.json.gz", "1/b.json.gz"], "lines": [{"n": 1}, {"n": 2}, {"n": 3}]}
+    assert whole == {
+        "names": ["1/a.json.gz", "1/b.json.gz", "1/c.txt"],
+        "lines": [{"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}],
+    }
     assert calling.decoded(b'"a","b"\n"1","x ""y"""\n', "text/csv; charset=utf-8") == [["a", "b"], ["1", 'x "y"']]
     assert calling.decoded(b'{"a":1}', "text/plain") == {"a": 1}
     assert calling.decoded(b"success", "text/html") == "success"
