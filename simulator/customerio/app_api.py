@@ -171,9 +171,7 @@ def _person(call: Call, who: Mapping[str, Any]) -> Person | Answer:
         return refuse("request", f"identifiers.{kind} does not fit")
     found = people.find_by(call.conn, kind, value.removeprefix("cio_") if kind == "cio_id" else value)
     if found is None and kind != "cio_id" and (kind == "id" or people.several(call.tank)):
-        given = {"email": value} if kind == "email" else {}
-        path = value if kind == "id" or "@" in value else ""
-        found = people.identify(call.conn, call.tank, path, given, call.now_ms).person if path else None
+        found = people.identify(call.conn, call.tank, value, {}, call.now_ms, kind).person
     return found or refuse("request", "identifiers name nobody in this workspace")
 
 

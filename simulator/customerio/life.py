@@ -72,12 +72,14 @@ def _walk(
         metric = node["metric"]
         if alone and metric not in SENDING:
             continue
-        share = shares.get(f"{channel}.{metric}", node.get("p", 1))
+        share = shares.get(f"{channel}.{metric}")
+        if not isinstance(share, int | float):
+            share = node.get("p", 1)
         # Always drawn, so that one chance more or less leaves the rest of the life as it was.
         roll = rng.random()
         moment = rng.random()
         delay = rng.random()
-        if roll >= float(share):
+        if roll >= share:
             continue
         happens_ms = since_ms + _between(node.get("after", (0, 0)), moment)
         known_ms = happens_ms + _between(node.get("late", (0, 0)), delay)

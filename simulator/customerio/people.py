@@ -91,14 +91,14 @@ def _person(row: Any) -> Person:
 
 def find(conn: Connection, tank: Tank, identifier: str) -> Person | None:
     """The person of an identifier in a path: ``cio_`` and the canonical id, an e-mail address, or an id."""
+    kind = _kind(tank, identifier)
+    return find_by(conn, kind, identifier.removeprefix("cio_") if kind == "cio_id" else identifier)
+
+
+def _kind(tank: Tank, identifier: str) -> str:
     if identifier.startswith("cio_"):
-        where = people.c.cio_id == identifier.removeprefix("cio_")
-    elif several(tank) and "@" in identifier:
-        where = people.c.email_key == identifier.casefold()
-    else:
-        where = people.c.id == identifier
-    row = conn.execute(select(people).where(where)).first()
-    return None if row is None else _person(row)
+        return "cio_id"
+    return "email" if several(tank) and "@" in identifier else "id"
 
 
 def find_by(conn: Connection, kind: str, value: str) -> Person | None:
@@ -138,16 +138,20 @@ class Change:
     preferences: Any = None
 
 
-def identify(conn: Connection, tank: Tank, identifier: str, given: Mapping[str, Any], now_ms: int) -> Change:
-    """Add or update the person of ``identifier`` with attributes; an identifier of somebody else is not taken over."""
-    person = find(conn, tank, identifier)
-    kind = "cio_id" if identifier.startswith("cio_") else "email" if several(tank) and "@" in identifier else "id"
+def identify(
+    conn: Connection, tank: Tank, identifier: str, given: Mapping[str, Any], now_ms: int, kind: str | None = None
+) -> Change:
+    """Add or update the person of ``identifier`` with attributes; an identifier of somebody else is not taken over.
+
+    :param kind: what the identifier is (``id``, ``email``, ``cio_id``); told by its looks when absent.
+    """
+    kind = kind or _kind(tank, identifier)
+    person = find_by(conn, kind, identifier.removeprefix("cio_") if kind == "cio_id" else identifier)
     if person is None and kind != "cio_id":
         owner = _owner(conn, tank, given)
-        if owner is not None:
-            person = owner if getattr(owner, kind) is None else None
-            if person is None:
-                return Change(owner)  # the vendor answers 200 and notes an attribute update failure
+        if owner is not None and getattr(owner, kind) is not None:
+            return Change(owner)  # the vendor answers 200 and notes an attribute update failure
+        person = owner
     made = person is None
     if person is None:
         if kind == "cio_id" or given.get("_update") is True or _is_blocked(conn, identifier):

@@ -69,6 +69,17 @@ _HEAD = (
     .order_by(posts.c.n)
     .limit(1)
 )
+_END = (
+    posts.update()
+    .where(posts.c.n == bindparam("post"))
+    .values(
+        state=bindparam("end"),
+        reason=bindparam("why"),
+        changed_ms=bindparam("at"),
+        sent_s=bindparam("sent"),
+        attempts=posts.c.attempts + 1,
+    )
+)
 _LAST = select(func.max(reports.c.n))
 
 
@@ -118,14 +129,16 @@ def attempted(conn: Connection, n: int, sent_s: int, now_ms: int, reason: str) -
     conn.execute(posts.update().where(posts.c.n == n).values(**values))
 
 
-def end(
-    conn: Connection, n: int, state: str, now_ms: int, reason: str | None = None, sent_s: int | None = None
-) -> None:
-    """Note the end of a report at one webhook."""
-    more = {} if sent_s is None else {"sent_s": sent_s, "attempts": posts.c.attempts + 1}
-    conn.execute(posts.update().where(posts.c.n == n).values(state=state, reason=reason, changed_ms=now_ms, **more))
-    report_n = conn.execute(select(posts.c.report_n).where(posts.c.n == n)).scalar_one()
-    settle(conn, [report_n], now_ms)
+def delivered(conn: Connection, row: Any, now_ms: int, sent_s: int) -> None:
+    """Note that a receiver took a report; ``row`` is that of :func:`head`."""
+    conn.execute(_END, {"post": row.n, "end": DELIVERED, "why": None, "at": now_ms, "sent": sent_s})
+    ledger.mark(conn, FLOW, [row.event_id], ledger.TAKEN, now_ms)
+
+
+def given_up(conn: Connection, row: Any, now_ms: int, sent_s: int, reason: str) -> None:
+    """Note that a report is given up at one webhook."""
+    conn.execute(_END, {"post": row.n, "end": GIVEN_UP, "why": reason, "at": now_ms, "sent": sent_s})
+    settle(conn, [row.report_n], now_ms)
 
 
 def end_all(conn: Connection, webhook_id: int, reason: str, now_ms: int) -> None:

@@ -35,7 +35,7 @@ class Rules:
             return round(1000 * float(settings[f"customerio.retry.{name}_s"]))
 
         return cls(
-            frozenset(settings["customerio.retry.pausing_statuses"]),
+            frozenset(each for each in settings["customerio.retry.pausing_statuses"] if isinstance(each, int)),
             ms("pause"),
             ms("first_wait"),
             float(settings["customerio.retry.factor"]),
@@ -83,8 +83,18 @@ def answered(progress: Progress, status: int | None, broken: bool, began_ms: int
     if pauses and not progress.attempts:
         wait_ms, backoffs = rules.pause_ms, 0 if rules.restart else 1
     else:
-        wait_ms = round(min(rules.cap_ms, rules.first_wait_ms * rules.factor ** min(progress.backoffs, 64)))
+        wait_ms = _backoff_ms(rules, progress.backoffs)
         backoffs = progress.backoffs + 1
     # The last attempt takes place at the very end of the time.
     resume_ms = min(now_ms + max(1, wait_ms), deadline_ms)
     return Step("pending", Progress(progress.attempts + 1, backoffs, began_ms, resume_ms))
+
+
+def _backoff_ms(rules: Rules, number: int) -> int:
+    """The wait of the backoff of this number, from 0."""
+    wait_ms = float(rules.first_wait_ms)
+    for _ in range(number):
+        if wait_ms >= rules.cap_ms:
+            break
+        wait_ms *= rules.factor
+    return round(min(wait_ms, rules.cap_ms))

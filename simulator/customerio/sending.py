@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from sqlalchemy import Connection
 
 from simulator import faults, feeds, timekeeper
 from simulator.customerio import queue, reporting, retrying, signing, webhooks
-from simulator.customerio.retrying import Progress, Rules
+from simulator.customerio.retrying import Rules
+from simulator.customerio.webhooks import Webhook
 from simulator.tank import Tank
 
 SOON_MS = 1_000
@@ -83,41 +86,50 @@ def _turn(tank: Tank, webhook_id: int) -> threading.Lock:
         return _turns.setdefault((tank.id, tank.born, webhook_id), threading.Lock())
 
 
-def _send(tank: Tank, webhook_id: int) -> bool:
-    """Send the report at the head of a queue if it is due; True when another look may be worth it."""
-    with tank.store.write() as conn:
-        webhook = webhooks.one(conn, webhook_id)
-        row = None if webhook is None or webhook.disabled else queue.head(conn, webhook_id)
-        now_ms = tank.clock.now_ms(conn)
-        if webhook is None or row is None:
-            return False
-        if webhook.progress.resume_ms is not None and webhook.progress.resume_ms > now_ms:
-            reporting.wake(conn, webhook_id, now_ms)
-            return False
-        fresh = tank.settings["customerio.webhook.resign"] or row.sent_s is None
-        sent_s = now_ms // 1000 if fresh else row.sent_s
-    outcome = post(tank, webhook.endpoint, webhooks.signing_key(tank, webhook_id), queue.body_of(row), sent_s)
-    with tank.store.write() as conn:
-        now_ms = tank.clock.now_ms(conn)
-        current = webhooks.one(conn, webhook_id)
-        if current is None:
-            return False  # deleted while the request was under way
-        rules = Rules.of(tank.settings)
-        from_queue = tank.settings["customerio.retry.give_up_from"] == "queued"
-        began_ms = row.queued_ms if from_queue else now_ms
-        broken = outcome.status is None and not outcome.timed_out
-        step = retrying.answered(current.progress, outcome.status, broken, began_ms, now_ms, rules)
-        if step.end == queue.PENDING:
-            reason = outcome.error or f"the receiver answered {outcome.status}"
-            queue.attempted(conn, row.n, sent_s, now_ms, reason)
-        else:
-            why = retrying.GIVEN_UP if step.end == queue.GIVEN_UP else None
-            queue.end(conn, row.n, step.end, now_ms, why, sent_s)
-        if step.progress != Progress() or current.progress != Progress():
-            webhooks.save_progress(conn, webhook_id, step.progress)
-        if step.end == queue.PENDING:
-            reporting.wake(conn, webhook_id, now_ms)
-    return step.end != queue.PENDING
+@dataclass(frozen=True)
+class _Job:
+    """The next request of a webhook: the head of its queue."""
+
+    webhook: Webhook
+    row: Any
+    sent_s: int
+
+
+def _next(conn: Connection, tank: Tank, webhook_id: int) -> _Job | None:
+    """What is to be sent now, if anything is."""
+    webhook = webhooks.one(conn, webhook_id)
+    row = None if webhook is None or webhook.disabled else queue.head(conn, webhook_id)
+    if webhook is None or row is None:
+        return None
+    now_ms = tank.clock.now_ms(conn)
+    if webhook.progress.resume_ms is not None and webhook.progress.resume_ms > now_ms:
+        reporting.wake(conn, webhook_id, now_ms)
+        return None
+    fresh = tank.settings["customerio.webhook.resign"] or row.sent_s is None
+    return _Job(webhook, row, now_ms // 1000 if fresh else row.sent_s)
+
+
+def _settle(conn: Connection, tank: Tank, job: _Job, outcome: feeds.Outcome) -> bool:
+    """Note what came of a request; True when the next one may follow at once."""
+    current = webhooks.one(conn, job.webhook.id)
+    if current is None:
+        return False  # deleted while the request was under way
+    now_ms, row = tank.clock.now_ms(conn), job.row
+    began_ms = row.queued_ms if tank.settings["customerio.retry.give_up_from"] == "queued" else now_ms
+    broken = outcome.status is None and not outcome.timed_out
+    rules = Rules.of(tank.settings)
+    step = retrying.answered(current.progress, outcome.status, broken, began_ms, now_ms, rules)
+    if step.progress != current.progress:
+        webhooks.save_progress(conn, current.id, step.progress)
+    if step.end == queue.PENDING:
+        queue.attempted(conn, row.n, job.sent_s, now_ms, outcome.error or f"the receiver answered {outcome.status}")
+        reporting.wake(conn, current.id, now_ms)
+        return False
+    if step.end == queue.DELIVERED:
+        queue.delivered(conn, row, now_ms, job.sent_s)
+    else:
+        queue.given_up(conn, row, now_ms, job.sent_s, retrying.GIVEN_UP)
+    return True
 
 
 def _on_post(tank: Tank, payload: Mapping[str, Any], now_ms: int) -> None:
@@ -131,8 +143,13 @@ def _on_post(tank: Tank, payload: Mapping[str, Any], now_ms: int) -> None:
             timekeeper.schedule(conn, now_ms + SOON_MS, "customerio.post", key, payload)
         return
     try:
-        while _send(tank, webhook_id):
-            pass
+        with tank.store.write() as conn:
+            job = _next(conn, tank, webhook_id)
+        while job is not None:
+            key, body = webhooks.signing_key(tank, webhook_id), queue.body_of(job.row)
+            outcome = post(tank, job.webhook.endpoint, key, body, job.sent_s)
+            with tank.store.write() as conn:
+                job = _next(conn, tank, webhook_id) if _settle(conn, tank, job, outcome) else None
     finally:
         turn.release()
 

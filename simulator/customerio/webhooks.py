@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, String, Table, func, select
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, String, Table, bindparam, func, select
 
 from simulator.customerio.catalogue import names, selected
 from simulator.customerio.retrying import Progress
@@ -82,12 +82,13 @@ def every(conn: Connection) -> list[Webhook]:
     return [_webhook(row) for row in conn.execute(_ALL)]
 
 
+_ONE = select(_webhooks).where(_webhooks.c.id == bindparam("webhook"))
 _ALL = select(_webhooks).order_by(_webhooks.c.id)
 
 
 def one(conn: Connection, webhook_id: int) -> Webhook | None:
     """The webhook of this id."""
-    row = conn.execute(select(_webhooks).where(_webhooks.c.id == webhook_id)).first()
+    row = conn.execute(_ONE, {"webhook": webhook_id}).first()
     return None if row is None else _webhook(row)
 
 

@@ -254,6 +254,20 @@ def test_a_send_that_does_not_fit_is_refused(workspace: Any, change: Any, words:
     assert delivered(workspace) == []
 
 
+def test_a_send_adds_the_person_it_is_about(make: Any) -> None:
+    workspace = lone(make)
+    for who in ({"id": "ann@work"}, {"email": "bob@example.org"}, {"id": 7}):
+        send(workspace, identifiers=who)
+    assert [(each["id"], each["email"]) for each in known(workspace)] == [
+        ("ann@work", None),
+        (None, "bob@example.org"),
+        ("7", None),
+    ]
+    workspace.advance(60)
+    by_email = [each["report"]["data"] for each in workspace.reports() if "customer_id" not in each["report"]["data"]]
+    assert {each["identifiers"]["id"] for each in by_email} == {None}
+
+
 def test_metrics_that_a_channel_does_not_take_are_refused(workspace: Any) -> None:
     delivery = send(workspace)
     for body in ({"metric": "drafted"}, {"metric": "opened", "timestamp": "x"}, {"event": "opened"}):
