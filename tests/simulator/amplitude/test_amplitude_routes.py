@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
 from simulator.amplitude import create_app
 from simulator.tank import Tanks
 
-TABLE = Path(__file__).parents[3] / "docs" / "amplitude.md"
+ROOT = Path(__file__).parents[3]
+TABLE = ROOT / "docs" / "amplitude.md"
 
 
 def test_the_table_lists_every_route_with_its_state() -> None:
@@ -28,3 +31,10 @@ def test_europe_lacks_the_profile_only() -> None:
         return {(route.method, route.path) for route in routes}
 
     assert paths("us") - paths("eu") == {("GET", "/v1/userprofile")}
+
+
+def test_the_page_lists_every_inferred_setting_with_its_default() -> None:
+    declared = yaml.safe_load((ROOT / "simulator" / "amplitude" / "settings.yaml").read_text())
+    wanted = {f"| `{name}` | `{each['default']}` |" for name, each in declared.items() if "inferred" in each["source"]}
+    page = (ROOT / "docs" / "amplitude.md").read_text().splitlines()
+    assert {line for line in page if line.startswith("| `amplitude.")} == wanted
