@@ -128,6 +128,17 @@ def _additions_first(original: Any) -> Any:
     return {**original, "cohort_users": apply_users}
 
 
+def _toggles(original: Any) -> Any:
+    def apply_users(conn: Any, tank: Any, payload: Any, *rest: Any) -> int:
+        from simulator.braze.cohort_membership import listed
+
+        full = sum(each["size"] for each in listed(conn)) == 1
+        changes = [{**each, "should_remove": True} if full else each for each in payload["changes"]]
+        return int(original["cohort_users"](conn, tank, {**payload, "changes": changes}, *rest))
+
+    return {**original, "cohort_users": apply_users}
+
+
 def _both_ways(original: Any) -> Any:
     return lambda given, sight: original["partner_cohort"]({**given, "comparison": "is"}, sight)
 
@@ -201,6 +212,16 @@ def _no_link(original: Any) -> Any:
     return lambda call, asked, kind: (original(call, asked, kind)[0], {})
 
 
+def _sizes_now(conn: Any, tank: Any, segment_id: str, days: range, now_ms: int) -> list[tuple[int, int]]:
+    from simulator.braze.segments import size
+
+    return [(day, size(conn, tank, segment_id, now_ms)) for day in days]
+
+
+def _all_fields(original: Any) -> Any:
+    return lambda call, body, *rest: original(call, {"fields_to_export": ["external_id"], **body}, *rest)
+
+
 def _busy_days(original: Any) -> Any:
     def series(call: Any, asked: Any, member: str, found: Any) -> Any:
         answer: Any = original(call, asked, member, found)
@@ -240,6 +261,7 @@ MUTANTS = (
     Mutant("brz-import-exported", ("BRZ-136",), "exports tell cohorts", f"{_EXPORT}:exported", _as_attribute),
     Mutant("brz-import-merge", ("BRZ-137",), "a merge leaves cohorts", SETTINGS, setting("braze.merge_cohorts", False)),
     Mutant("brz-import-order", ("BRZ-138",), "additions come first", "simulator.braze.writes:APPLY", _additions_first),
+    Mutant("brz-import-again", ("BRZ-139",), "a member who is added again leaves", "simulator.braze.writes:APPLY", _toggles),
     Mutant("brz-export-invalid", ("BRZ-140",), "invalid ids are always told", _HANDLERS, _always_told),
     Mutant("brz-export-all", ("BRZ-141",), "fields need not be named", SETTINGS, setting("braze.export_needs_fields", False)),
     Mutant("brz-export-many", ("BRZ-142",), "any number of ids is exported", f"{_EXPORT}:MAX_IDS", instead(10**6)),
@@ -259,5 +281,7 @@ MUTANTS = (
     Mutant("brz-names-no-link", ("BRZ-155",), "no link leads on", f"{_LISTS}:_paged", _no_link),
     Mutant("brz-series-busy", ("BRZ-157",), "days without an event are left out", f"{_LISTS}:_series", _busy_days),
     Mutant("brz-series-revenue", ("BRZ-158",), "revenue is 0", f"{_LISTS}:_series", _without("revenue")),
+    Mutant("brz-sizes-now", ("BRZ-320",), "a segment always had its size", "simulator.braze.segment_sizes:series", instead(_sizes_now)),
+    Mutant("brz-control-any", ("BRZ-321",), "the control group needs no fields", f"{_FILES}:_begin", _all_fields),
     Mutant("brz-series-sessions", ("BRZ-159",), "sessions are not counted", f"{_LISTS}:_series", _without("sessions")),
 )  # fmt: skip

@@ -63,8 +63,10 @@ def _texts_only(found: Any, given: Any, *_: Any) -> Any:
     return "external_id" if isinstance(given.get("external_id"), int) else found
 
 
-def _braze_id_creates(found: Any, given: Any, *_: Any) -> Any:
-    return True if given.get("braze_id") is not None else found
+def _as_external_id(found: Any, *_: Any) -> Any:
+    if found.get("braze_id") is None:
+        return found
+    return {"external_id": found["braze_id"], **{name: each for name, each in found.items() if name != "braze_id"}}
 
 
 def _alias_creates(of_attributes: bool) -> Any:
@@ -206,7 +208,7 @@ MUTANTS = (
     Mutant("brz-lower-ids", ("BRZ-037",), "external ids become lower case", f"{_IDENTITY}:give", _lower_case),
     Mutant("brz-text-ids", ("BRZ-038",), "a number is no external id", f"{_CHECKS}:_identifier", result(_texts_only)),
     Mutant("brz-id-characters", ("BRZ-039",), "external ids have 988 bytes", f"{_CHECKS}:MAX_EXTERNAL_ID_BYTES", instead(988)),
-    Mutant("brz-braze-id-creates", ("BRZ-040",), "an unknown Braze id makes a profile", f"{_IDENTITY}:may_create", result(_braze_id_creates)),
+    Mutant("brz-braze-id-creates", ("BRZ-040",), "a Braze id is an external id", f"{_APPLYING}:normalized", result(_as_external_id)),
     Mutant("brz-alias-creates", ("BRZ-041",), "attributes by alias make profiles", f"{_IDENTITY}:may_create", _alias_creates(True)),
     Mutant("brz-alias-events-create", ("BRZ-042",), "events by alias make profiles", f"{_IDENTITY}:may_create", _alias_creates(False)),
     Mutant("brz-always-creates", ("BRZ-043",), "external ids always make profiles", f"{_IDENTITY}:may_create", result(_external_creates)),

@@ -142,6 +142,7 @@ MUTANTS = (
     Mutant("brz-counts-only", ("BRZ-020",), "limits are told and not kept", f"{_LIMITS}:count", _counts_only),
     Mutant("brz-always-epoch", ("BRZ-021",), "every plan tells the reset as an instant", f"{_LIMITS}:plans", result(_epoch)),
     Mutant("brz-partner-pool", ("BRZ-022",), "partner calls count in the workspace's pool", _ENDPOINTS, _row("POST /partners/<partner>/cohorts", pools=["default"])),
+    Mutant("brz-503-writes", ("BRZ-026",), "a 503 writes", "simulator.faults:NOT_APPLIED", lambda original: original - {"status"}),
     Mutant("brz-synchronous", ("BRZ-023",), "writes are applied before the answer", SETTINGS, setting("braze.apply_delay_ms", 0)),
     Mutant("brz-in-order", ("BRZ-024",), "writes keep their order", "simulator.braze.pending:put", _no_jitter),
 )  # fmt: skip
