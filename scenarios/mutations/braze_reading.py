@@ -261,7 +261,7 @@ MUTANTS = (
     Mutant("brz-import-exported", ("BRZ-136",), "exports tell cohorts", f"{_EXPORT}:exported", _as_attribute),
     Mutant("brz-import-merge", ("BRZ-137",), "a merge leaves cohorts", SETTINGS, setting("braze.merge_cohorts", False)),
     Mutant("brz-import-order", ("BRZ-138",), "additions come first", "simulator.braze.writes:APPLY", _additions_first),
-    Mutant("brz-import-again", ("BRZ-139",), "a member who is added again leaves", "simulator.braze.writes:APPLY", _toggles),
+    Mutant("brz-import-readded", ("BRZ-139",), "a member who is added again leaves", "simulator.braze.writes:APPLY", _toggles),
     Mutant("brz-export-invalid", ("BRZ-140",), "invalid ids are always told", _HANDLERS, _always_told),
     Mutant("brz-export-all", ("BRZ-141",), "fields need not be named", SETTINGS, setting("braze.export_needs_fields", False)),
     Mutant("brz-export-many", ("BRZ-142",), "any number of ids is exported", f"{_EXPORT}:MAX_IDS", instead(10**6)),

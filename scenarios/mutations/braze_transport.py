@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scenarios.mutants import Mutant
-from scenarios.mutations.making import SETTINGS, arguments, instead, result, setting
+from scenarios.mutations.making import SETTINGS, instead, result, setting
 
 _TRANSPORT = "simulator.braze.transport"
 _LIMITS = "simulator.braze.rate_limits"
@@ -36,7 +36,7 @@ def _echoes(name: str, _headers: Any = None, **_more: Any) -> Any:
 
 
 def _other_words(name: str, other: str) -> Any:
-    return arguments(lambda given, *rest: (other if given == name else given, *rest))
+    return lambda original: lambda given, *args, **more: original(other if given == name else given, *args, **more)
 
 
 def _row(path: str, **members: Any) -> Any:
