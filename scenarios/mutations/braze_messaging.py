@@ -51,6 +51,20 @@ def _never_delivered(original: Any) -> Any:
     return lambda: tree
 
 
+def _goes_nowhere(conn: Any, _tank: Any, now_ms: int) -> bool:
+    from simulator.braze.messaging_tables import entries
+
+    conn.execute(entries.update().where(entries.c.due_ms <= now_ms).values(due_ms=None))
+    return False
+
+
+def _never_closed(original: Any) -> Any:
+    def windows(conn: Any, people: Any, now_ms: int) -> Any:
+        return [(*row[:4], now_ms - 60_000, row[5]) for row in original(conn, people, 0)]
+
+    return windows
+
+
 def _patient(*args: Any) -> Any:
     return *args[:-1], 30.0
 
@@ -82,8 +96,8 @@ MUTANTS = (
     Mutant("brz-no-figures", ("BRZ-220",), "nothing is counted", "simulator.braze.message_counts:add", instead(lambda *_: None)),
     Mutant("brz-everybody", ("BRZ-221",), "audiences filter nobody", "simulator.braze.audiences:matches", instead(lambda *_: True)),
     Mutant("brz-silent-control", ("BRZ-222",), "control groups make no event", "simulator.braze.dispatching:_enroll", instead(lambda *_: None)),
-    Mutant("brz-no-steps", ("BRZ-223",), "nobody takes a step in a Canvas", "simulator.braze.dispatching:take_steps", instead(lambda *_: False)),
-    Mutant("brz-endless-window", ("BRZ-224",), "people convert whenever they like", "simulator.braze.conversions:_meets", instead(lambda behavior, kind, name, *_: kind == "event" and behavior.get("name") == name)),
+    Mutant("brz-no-steps", ("BRZ-223",), "nobody takes a step in a Canvas", "simulator.braze.dispatching:take_steps", instead(_goes_nowhere)),
+    Mutant("brz-endless-window", ("BRZ-224",), "people convert whenever they like", "simulator.braze.conversions:_open", _never_closed),
     Mutant("brz-never-delivered", ("BRZ-225",), "e-mails are sent and nothing else", "simulator.braze.behaviour:model", _never_delivered),
     Mutant("brz-reaches-all", ("BRZ-226",), "everybody is reached", "simulator.braze.reach:targets", _anywhere),
     Mutant("brz-bounced-again", ("BRZ-227",), "bounced addresses are written to again", "simulator.braze.email_tables:bad", instead(lambda *_: {})),
