@@ -60,7 +60,7 @@ def _goes_nowhere(conn: Any, _tank: Any, now_ms: int) -> bool:
 
 def _never_closed(original: Any) -> Any:
     def windows(conn: Any, people: Any, now_ms: int) -> Any:
-        return [(*row[:4], now_ms - 60_000, row[5]) for row in original(conn, people, 0)]
+        return [(*row[:4], now_ms - 1_800_000, row[5]) for row in original(conn, people, 0)]
 
     return windows
 
