@@ -13,7 +13,7 @@ from connector.braze import CohortClient, TrackClient
 from connector.config import Config
 from connector.delivery import HOUR_MS, Delivery
 from connector.engine import Work
-from connector.outbox import Outbox
+from connector.outbox import Outbox, Unreachable
 from connector.sections import ConfigError, CustomerioConfig, Source
 from connector.syncing import Syncs
 
@@ -44,13 +44,26 @@ Flows = dict[str, Flow]
 
 
 def outbox_of(config: Config, name: str, tables: str = "") -> Outbox:
-    """The outbox of a flow. Raises ConfigError when the folder cannot hold it."""
+    """The outbox of a flow. Raises ConfigError when the folder, or PostgreSQL, cannot hold it."""
+    if config.outbox_url is not None:
+        return _shared_outbox(config.outbox_url, name, tables)
     try:
         return Outbox(config.state_dir / FILES.get(name, f"{name}.db"), tables)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(
             f"WAVETANK_STATE_DIR: {config.state_dir} cannot hold the outbox ({error}): name another folder"
         ) from None
+
+
+def _shared_outbox(url: str, name: str, tables: str) -> Outbox:
+    try:
+        from connector.shared_outbox import SharedOutbox
+    except ImportError:
+        raise ConfigError("CONNECTOR_OUTBOX: there is no psycopg: pip install 'wavetank[postgresql]'") from None
+    try:
+        return SharedOutbox(url, name, tables)
+    except Unreachable as error:
+        raise ConfigError(f"CONNECTOR_OUTBOX: PostgreSQL cannot hold the outbox ({error}): mend the URL") from None
 
 
 def assemble(config: Config) -> Flows:

@@ -182,9 +182,9 @@ class TankClock:
             return answer
 
 
-def open_clock(url: str | None) -> Clock:
+def open_clock(url: str | None, name: str = NAME) -> Clock:
     """The tank's clock behind ``WAVETANK_CLOCK_URL``, or real time when that is not set."""
-    return TankClock(url) if url else RealClock()
+    return TankClock(url, name) if url else RealClock()
 
 
 class Nudger:

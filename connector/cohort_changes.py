@@ -48,7 +48,9 @@ def take(outbox: Outbox, syncs: Sequence[CohortSync], body: bytes, now_ms: int) 
             if row is not None and row[0] > computed:
                 continue
             db.execute(
-                "INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)", (sync.cohort_id, name, computed, int(inside))
+                "INSERT INTO members (cohort, user_id, computed, inside) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (cohort, user_id) DO UPDATE SET computed = excluded.computed, inside = excluded.inside",
+                (sync.cohort_id, name, computed, int(inside)),
             )
             if row is None or bool(row[1]) != inside:
                 changed.append(name)
@@ -78,7 +80,10 @@ def _opening(db: Any, sync: CohortSync, name: str, now_ms: int) -> list[bytes]:
     known = db.execute("SELECT name FROM named WHERE cohort = ?", (sync.cohort_id,)).fetchone()
     if known is not None and known[0] == name:
         return []
-    db.execute("INSERT OR REPLACE INTO named VALUES (?, ?)", (sync.cohort_id, name))
+    db.execute(
+        "INSERT INTO named (cohort, name) VALUES (?, ?) ON CONFLICT (cohort) DO UPDATE SET name = excluded.name",
+        (sync.cohort_id, name),
+    )
     return [cohort_sync.naming(sync.cohort_id, name, now_ms)]
 
 

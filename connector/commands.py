@@ -15,9 +15,12 @@ from connector.run import run, run_test
 @click.argument("integration", type=click.Path(path_type=Path))
 @click.option("--port", default=9000, show_default=True, help="Port to take feeds on.")
 @click.option("--state-dir", default=".wavetank-connector", show_default=True, help="Folder of the durable outbox.")
+@click.option("--outbox", metavar="URL", help="A PostgreSQL for the outbox, which several connectors may share.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Take URLs and keys from this ready file.")
 @click.option("--test", type=click.Choice(["customerio"]), help="Test Connection: send one event, say how, and end.")
-def connect(integration: Path, port: int, state_dir: str, ready_file: Path | None, test: str | None) -> None:
+def connect(
+    integration: Path, port: int, state_dir: str, outbox: str | None, ready_file: Path | None, test: str | None
+) -> None:
     """Run the reference connector as INTEGRATION says; SIGTERM or Ctrl-C stops it without loss.
 
     With --test it sends what the set-up page's Test Connection sends: one Email Sent event to Amplitude. The exit
@@ -25,6 +28,8 @@ def connect(integration: Path, port: int, state_dir: str, ready_file: Path | Non
     """
     environ = {**os.environ, **(_from_ready_file(ready_file) if ready_file else {})}
     environ.update(PORT=str(port), WAVETANK_STATE_DIR=state_dir, WAVETANK_INTEGRATION=str(integration))
+    if outbox is not None:
+        environ["CONNECTOR_OUTBOX"] = outbox
     sys.exit(run_test(environ) if test else run(environ))
 
 

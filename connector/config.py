@@ -49,6 +49,8 @@ class Config:
     cohort_sync: CohortSyncConfig | None = None
     property_sync: PropertySyncConfig | None = None
     customerio: CustomerioConfig | None = None
+    outbox_url: str | None = field(default=None, repr=False)
+    """The PostgreSQL that holds the outboxes; None is a file for each in ``state_dir``."""
 
 
 @cache
@@ -83,7 +85,14 @@ def load(environ: Mapping[str, str]) -> Config:
         sections.cohort_flow(integration, environ, where),
         sections.property_flow(integration, environ, where),
         sections.customerio_flow(integration, environ, where),
+        _outbox_url(environ.get("CONNECTOR_OUTBOX", "")),
     )
+
+
+def _outbox_url(given: str) -> str | None:
+    if given and not given.startswith(("postgresql://", "postgres://")):
+        raise ConfigError("CONNECTOR_OUTBOX: this is no URL of a PostgreSQL: write postgresql://USER@HOST/DATABASE")
+    return given or None
 
 
 def read(path: Path) -> dict[str, Any]:

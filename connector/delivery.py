@@ -129,19 +129,20 @@ class Delivery:
             return paused_ms
         most = self.client.max_items
         for _ in range(TURN):
-            due = self.outbox.due(now_ms, most)
-            batch = choose(due, most)
-            if not batch:
-                return self._following(now_ms)
-            if self.outbox.note("refused_ms") is not None:
-                batch = batch[:1]  # a key is probed with one event
-            with traces.upload(self.client.vendor, len(batch)):
-                reply = self.client.upload([item.body for item in batch])
-            metrics.uploaded(self.client.vendor, reply.kind)
-            if not self.settle(batch, reply, now_ms):
-                return self.outbox.note("paused_ms") or now_ms
-            if reply.kind == "accepted" and len(batch) == len(due) < most:
-                return self._following(now_ms)  # whoever brings more says so: it waits to travel together
+            with self.outbox.claimed(now_ms, most) as due:
+                due = self.outbox.due(now_ms, most)
+                batch = choose(due, most)
+                if not batch:
+                    return self._following(now_ms)
+                if self.outbox.note("refused_ms") is not None:
+                    batch = batch[:1]  # a key is probed with one event
+                with traces.upload(self.client.vendor, len(batch)):
+                    reply = self.client.upload([item.body for item in batch])
+                metrics.uploaded(self.client.vendor, reply.kind)
+                if not self.settle(batch, reply, now_ms):
+                    return self.outbox.note("paused_ms") or now_ms
+                if reply.kind == "accepted" and len(batch) == len(due) < most:
+                    return self._following(now_ms)  # whoever brings more says so: it waits to travel together
         return now_ms
 
     def _following(self, now_ms: int) -> int:
@@ -239,7 +240,7 @@ class Delivery:
         until_ms = now_ms + backoff_ms(self._attempt, batch[0].n)
         log.info("upload failed (%s), next try in %d ms", reply.reason, until_ms - now_ms)
         # Where nothing tells repeated objects from new ones, these may become duplicates: they are counted.
-        self.outbox.set_note("repeated", (self.outbox.note("repeated") or 0) + len(batch))
+        self.outbox.add_to_note("repeated", len(batch))
         self.outbox.hold([(item.n, until_ms) for item in batch])
         self.outbox.set_note("paused_ms", until_ms)
 

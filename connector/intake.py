@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable
 
 import orjson
 
 from connector import streaming
 from connector.flows.event_stream import Stream
-from connector.outbox import Outbox, Taken
+from connector.outbox import FAILURES, Outbox, Taken
 from connector.serving import Answer
 
 log = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class Intake:
         try:
             with self._outbox.taking() as db:
                 new = [self._outbox.put_in(db, [row]) for row, _ in calls]
-        except sqlite3.Error as error:
+        except FAILURES as error:
             log.error("the outbox did not take a feed: %s", error)
             told: list[Answer] = [(503, b'{"error":"the outbox cannot be written: send it again"}')] * len(calls)
         else:

@@ -22,7 +22,7 @@ KEEP_MS = 30 * 86_400_000
 KEEP_EVENTS = 5_000_000
 _PRUNED_AT_ONCE = 5_000
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
   n INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
@@ -39,6 +39,14 @@ CREATE INDEX IF NOT EXISTS events_held ON events (lane, due_ms) WHERE state = 'p
 CREATE INDEX IF NOT EXISTS events_ended ON events (ended_ms) WHERE state <> 'pending';
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+
+
+class Unreachable(Exception):
+    """An outbox that is a server does not answer, or cannot do what it is asked."""
+
+
+FAILURES = (sqlite3.Error, Unreachable)
+"""What an outbox raises when it does not take something."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,12 @@ class _Call(Generic[T]):
 class Outbox:
     """The outbox in a SQLite file. Its methods may be called from any thread.
 
-    ``more`` is SQL that makes a flow's own tables beside it, for what has to change together with the events.
+    ``more`` is SQL that makes a flow's own tables beside it, for what has to change together with the events. Its
+    words, and those of the statements for these tables, are read by :mod:`connector.shared_outbox` too.
     """
+
+    AMONG = "IN (SELECT value FROM json_each(?))"
+    """SQL after a column: one of the texts in a JSON list."""
 
     def __init__(self, path: Path, more: str = "") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +109,7 @@ class Outbox:
         # Survives a kill. What the delivery notes may go with the power: then an event is sent once more,
         # under the insert id that Amplitude knows. What has been taken may not, see :meth:`put`.
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_SCHEMA + more)
+        self._db.executescript(SCHEMA + more)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -188,6 +200,15 @@ class Outbox:
         )
         return [Item(*row) for row in rows]
 
+    @contextmanager
+    def claimed(self, now_ms: int, limit: int) -> Iterator[list[Item]]:
+        """What is :meth:`due`, nobody else's until the end; a file has only one process that delivers."""
+        yield self.due(now_ms, limit)
+
+    def leads(self) -> bool:
+        """Whether this process does the scheduled syncs."""
+        return True
+
     def next_due_ms(self, now_ms: int) -> int | None:
         """When the next held event may go; None when nothing is held."""
         found: int | None = self._rows("SELECT min(due_ms) FROM events WHERE state = 'pending' AND due_ms > ?", now_ms)[
@@ -230,14 +251,17 @@ class Outbox:
     def prune(self, now_ms: int) -> None:
         """Forget a portion of the events that ended long ago, or that are too many."""
         with self._write() as db:
-            # An event that was skipped as it was taken has no end in tank time yet: it counts from now.
-            db.execute("UPDATE events SET ended_ms = ? WHERE state <> 'pending' AND ended_ms IS NULL", (now_ms,))
-            highest = db.execute("SELECT COALESCE(max(n), 0) FROM events").fetchone()[0]
-            db.execute(
-                "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE state <> 'pending' "
-                "AND (ended_ms < ? OR n <= ?) ORDER BY ended_ms LIMIT ?)",
-                (now_ms - KEEP_MS, highest - KEEP_EVENTS, _PRUNED_AT_ONCE),
-            )
+            self._prune_in(db, now_ms)
+
+    def _prune_in(self, db: Any, now_ms: int) -> None:
+        # An event that was skipped as it was taken has no end in tank time yet: it counts from now.
+        db.execute("UPDATE events SET ended_ms = ? WHERE state <> 'pending' AND ended_ms IS NULL", (now_ms,))
+        highest = db.execute("SELECT COALESCE(max(n), 0) FROM events").fetchone()[0]
+        db.execute(
+            "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE state <> 'pending' "
+            "AND (ended_ms < ? OR n <= ?) ORDER BY ended_ms LIMIT ?)",
+            (now_ms - KEEP_MS, highest - KEEP_EVENTS, _PRUNED_AT_ONCE),
+        )
 
     def note(self, name: str) -> int | None:
         """A remembered number, None when there is none."""
@@ -250,7 +274,20 @@ class Outbox:
             if value is None:
                 db.execute("DELETE FROM notes WHERE name = ?", (name,))
             else:
-                db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+                db.execute(
+                    "INSERT INTO notes (name, value) VALUES (?, ?) "
+                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    (name, value),
+                )
+
+    def add_to_note(self, name: str, more: int) -> None:
+        """Let a remembered number grow; it begins at 0."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO notes (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = notes.value + excluded.value",
+                (name, more),
+            )
 
     def counts(self) -> dict[str, int]:
         """How many events are in each state."""

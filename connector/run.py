@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from connector import config as configuration
 from connector import reporting, traces
 from connector.assembly import Flows, assemble, client_of
-from connector.clock import open_clock
-from connector.config import load
+from connector.clock import NAME, open_clock
+from connector.config import Config, load
 from connector.engine import Engine
 from connector.flows import currents, customerio
 from connector.sections import ConfigError
@@ -45,7 +45,7 @@ def run(environ: Mapping[str, str]) -> int:
     except (ConfigError, traces.NoTraces) as error:
         print(f"connector: {error}", file=sys.stderr)
         return 2
-    engine = Engine([work for flow in flows.values() for work in flow.works()], open_clock(config.clock_url))
+    engine = Engine([work for flow in flows.values() for work in flow.works()], open_clock(config.clock_url, clock_name(config)))
     draining = Draining()
     app = create_app(config, flows, engine, draining)
     if not is_free(config.port):
@@ -94,6 +94,11 @@ def run_test(environ: Mapping[str, str]) -> int:
         return 0
     print(f"connector: {flow.url} has not taken the event ({reply.kind}): {reply.reason}", file=sys.stderr)
     return 1
+
+
+def clock_name(config: Config) -> str:
+    """Under which name a connector waits at a tank's clock: those that share an outbox have their own."""
+    return NAME if config.outbox_url is None else f"{NAME}-{config.port}"
 
 
 def is_free(port: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from connector.config import FLOWS, Config
 from connector.engine import Engine
 from connector.flows import currents
 from connector.intake import Intake
-from connector.outbox import Taken
+from connector.outbox import FAILURES, Taken
 from connector.sections import CurrentsConfig
 from connector.serving import Answer, Straight
 
@@ -160,7 +159,7 @@ def _taken(take: Callable[[bytes], int]) -> flask.Response:
         return _json(200, {"new": take(flask.request.get_data())})
     except streaming.Malformed as error:
         return _json(400, {"error": str(error)})
-    except sqlite3.Error as error:
+    except FAILURES as error:
         log.error("the outbox did not take a feed: %s", error)
         return _json(503, {"error": "the outbox cannot be written: send it again"})
 
@@ -203,7 +202,7 @@ def take_currents(body: bytes, config: Config, flows: Flows) -> flask.Response:
         return _json(400, {"error": str(error)})
     try:
         fresh = flows["currents"].outbox.put(rows) if rows else 0
-    except sqlite3.Error as error:
+    except FAILURES as error:
         log.error("the outbox did not take a batch: %s", error)
         return _json(503, {"error": "the outbox cannot be written: send it again"})
     return _json(200, {"taken": len(events), "new": fresh})
@@ -222,7 +221,7 @@ def take_report(body: bytes, config: Config, flows: Flows, engine: Engine) -> fl
         return _json(401, {"error": "the signature is missing or wrong, or its time is too far from now"})
     try:
         fresh = reporting.take(flows["customerio"].outbox, config.customerio.integration, body)
-    except sqlite3.Error as error:
+    except FAILURES as error:
         log.error("the outbox did not take a report: %s", error)
         return _json(503, {"error": "the outbox cannot be written: send it again"})
     return _json(200, {"new": fresh})

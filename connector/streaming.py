@@ -102,7 +102,8 @@ def _take_user(db: sqlite3.Connection, outbox: Outbox, stream: Stream, given: Ma
         return 0
     made = event_stream.attributes(stream, value, held, changed)
     db.executemany(
-        "INSERT OR REPLACE INTO known (identifier, name, value) VALUES (?, ?, ?)",
+        "INSERT INTO known (identifier, name, value) VALUES (?, ?, ?) "
+        "ON CONFLICT (identifier, name) DO UPDATE SET value = excluded.value",
         [(value, name, orjson.dumps(each)) for name, each in changed.items()],
     )
     return outbox.put_in(db, [Taken(_fresh(db), lane(made), braze.item("attributes", made))])
@@ -116,7 +117,11 @@ def _identifier(db: sqlite3.Connection, stream: Stream, given: Mapping[str, Any]
         row = db.execute("SELECT identifier FROM people WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
     if found is not None and key is not None and stream.mapping.amplitude_property not in event_stream.IDS:
-        db.execute("INSERT OR REPLACE INTO people (key, identifier) VALUES (?, ?)", (key, found))
+        db.execute(
+            "INSERT INTO people (key, identifier) VALUES (?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET identifier = excluded.identifier",
+            (key, found),
+        )
     return found
 
 

@@ -107,15 +107,24 @@ class Syncs:
 
     def work(self, now_ms: int) -> int:
         """Take every sync as far as it goes; answers when one has more to do, in ms."""
+        if not self.outbox.leads():
+            self._follow()
+            return self.outbox.next_due_ms(now_ms) or FOREVER_MS
         if not self._begun:
             self._begin(now_ms)
         return min((self._sync(each, now_ms) for each in self.kinds), default=FOREVER_MS)
+
+    def _follow(self) -> None:
+        """Another process does the syncs: what is remembered here of runs grows old."""
+        self._begun = False
+        for each in (self._last, self._running, self._skipped):
+            each.clear()
 
     def _begin(self, now_ms: int) -> None:
         with self.outbox.taking() as db:
             for each in self.kinds:
                 row = (each.id, now_ms, now_ms)
-                db.execute("INSERT OR IGNORE INTO syncs (id, next_ms, due_ms) VALUES (?, ?, ?)", row)
+                db.execute("INSERT INTO syncs (id, next_ms, due_ms) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", row)
         self._begun = True
 
     def _sync(self, kind: Kind, now_ms: int) -> int:
@@ -209,16 +218,18 @@ class Syncs:
             rows = self.outbox.read(sql, kind.id)
         else:
             wanted = orjson.dumps(members).decode()
-            rows = self.outbox.read(f"{sql} AND member IN (SELECT value FROM json_each(?))", kind.id, wanted)
+            rows = self.outbox.read(f"{sql} AND member {self.outbox.AMONG}", kind.id, wanted)
         return {row[0]: row[1] for row in rows}
 
     def _open_run(self, db: sqlite3.Connection, kind: Kind, counted: Counted, now_ms: int) -> int:
         made = db.execute(
-            "INSERT INTO runs (sync, began_ms, added, removed, skipped, state) VALUES (?, ?, ?, ?, ?, 'running')",
+            "INSERT INTO runs (sync, began_ms, added, removed, skipped, state) VALUES (?, ?, ?, ?, ?, 'running') "
+            "RETURNING n",
             (kind.id, now_ms, counted.added, counted.removed, counted.skipped),
         )
-        db.execute("DELETE FROM runs WHERE n <= ?", ((made.lastrowid or 0) - HISTORY,))
-        return int(made.lastrowid or 0)
+        run = int(made.fetchone()[0])
+        db.execute("DELETE FROM runs WHERE n <= ?", (run - HISTORY,))
+        return run
 
     def _ended(self, kind: Kind, run: int, now_ms: int) -> bool:
         """Close a run whose requests have all come to their end: the baseline moves when every one was taken."""
@@ -238,8 +249,9 @@ class Syncs:
                     (kind.id, kind.id),
                 )
                 db.execute(
-                    "INSERT OR REPLACE INTO delivered (sync, member, value) "
-                    "SELECT sync, member, value FROM wanted WHERE sync = ? AND value IS NOT NULL",
+                    "INSERT INTO delivered (sync, member, value) "
+                    "SELECT sync, member, value FROM wanted WHERE sync = ? AND value IS NOT NULL "
+                    "ON CONFLICT (sync, member) DO UPDATE SET value = excluded.value",
                     (kind.id,),
                 )
             db.execute("DELETE FROM wanted WHERE sync = ?", (kind.id,))
