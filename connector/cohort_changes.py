@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS named (cohort TEXT PRIMARY KEY, name TEXT NOT NULL) W
 CREATE TABLE IF NOT EXISTS messages (id TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 KEPT_MESSAGES = 100_000
+LONGEST_TIME = 18
+"""Digits of a number of seconds that is kept."""
 
 
 def take(outbox: Outbox, syncs: Sequence[CohortSync], body: bytes, now_ms: int) -> int:
@@ -69,6 +71,8 @@ def _check(given: Mapping[str, Any]) -> None:
     computed = given.get("computed_time")
     if not isinstance(computed, str | int) or isinstance(computed, bool) or not str(computed).isdecimal():
         raise Malformed("computed_time is not a number of seconds")
+    if len(str(computed)) > LONGEST_TIME:
+        raise Malformed("computed_time is far beyond all time")
     if not isinstance(given.get("in_cohort"), bool):
         raise Malformed("in_cohort is neither true nor false")
     users = given.get("users")

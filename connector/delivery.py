@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from connector import metrics, traces
 from connector.clock import FOREVER_MS
-from connector.outbox import Item, Outbox
+from connector.outbox import FREED, Item, Outbox
 from connector.replies import Client, Reply
 
 log = logging.getLogger(__name__)
@@ -130,18 +130,19 @@ class Delivery:
         most = self.client.max_items
         for _ in range(TURN):
             with self.outbox.claimed(now_ms, most) as due:
-                due = self.outbox.due(now_ms, most)
                 batch = choose(due, most)
                 if not batch:
                     return self._following(now_ms)
                 if self.outbox.note("refused_ms") is not None:
                     batch = batch[:1]  # a key is probed with one event
-                with traces.upload(self.client.vendor, len(batch)):
-                    reply = self.client.upload([item.body for item in batch])
-                metrics.uploaded(self.client.vendor, reply.kind)
-                if not self.settle(batch, reply, now_ms):
+                with self.outbox.sending([item.n for item in batch]):
+                    with traces.upload(self.client.vendor, len(batch)):
+                        reply = self.client.upload([item.body for item in batch])
+                    metrics.uploaded(self.client.vendor, reply.kind)
+                    goes_on = self.settle(batch, reply, now_ms)
+                if not goes_on:
                     return self.outbox.note("paused_ms") or now_ms
-                if reply.kind == "accepted" and len(batch) == len(due) < most:
+                if reply.kind == "accepted" and len(batch) == len(due) < most and not any(i.due_ms > 0 for i in batch):
                     return self._following(now_ms)  # whoever brings more says so: it waits to travel together
         return now_ms
 
@@ -204,8 +205,7 @@ class Delivery:
             ]
             # Over the daily quota all are tried again at once: the first answer tells about the others.
             due += spread(held, start_ms, len(held) if quota else reply.eps or 30)
-        # An instant of its own frees an event from those of its lane that are held.
-        self.outbox.hold([*due, *((n, 1) for n in passed)])
+        self.outbox.hold([*due, *((n, FREED) for n in passed)])
 
     def project_throttled(self, reply: Reply, now_ms: int) -> None:
         """A 429 that names no event is about all of them."""
@@ -222,6 +222,7 @@ class Delivery:
             log.warning("event %s is refused by %s: %s", batch[0].id, self.client.vendor, reply.reason)
         elif named or waiting:
             self.outbox.limit(named, 1)
+            self.outbox.bind([item for item in batch if item.n in waiting])
             self.outbox.hold([(n, throttled_until(now_ms)) for n in waiting])
         else:
             self.outbox.limit([item.n for item in batch], halves(len(batch)))
@@ -239,8 +240,8 @@ class Delivery:
         self._attempt += 1
         until_ms = now_ms + backoff_ms(self._attempt, batch[0].n)
         log.info("upload failed (%s), next try in %d ms", reply.reason, until_ms - now_ms)
-        # Where nothing tells repeated objects from new ones, these may become duplicates: they are counted.
         self.outbox.add_to_note("repeated", len(batch))
+        self.outbox.bind(batch)
         self.outbox.hold([(item.n, until_ms) for item in batch])
         self.outbox.set_note("paused_ms", until_ms)
 

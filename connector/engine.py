@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from connector.clock import FOREVER_MS, Clock, Nudger, pause
+from connector.outbox import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,8 @@ class Engine:
         for each in self.works:
             try:
                 until_ms = min(until_ms, each.work(now_ms))
-            except Exception:
-                log.exception("a flow stumbled")
+            except Exception as error:
+                log.error("a flow stumbled: %s", error, exc_info=not isinstance(error, Unreachable))
                 pause(1.0)
                 until_ms = min(until_ms, now_ms + 1000)
         return until_ms

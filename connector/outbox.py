@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+import orjson
+
 T = TypeVar("T")
 
 KEEP_MS = 30 * 86_400_000
 """How long the id of an ended event is remembered, in ms of tank time: longer than Braze keeps a queue
 (7 days) and than Amplitude knows a repeated event (7 days)."""
 KEEP_EVENTS = 5_000_000
+FREED = -1
+"""The instant of an event that goes at once, whatever is held of its lane: the platform has told them apart."""
 _PRUNED_AT_ONCE = 5_000
 
 SCHEMA = """
@@ -35,29 +39,47 @@ CREATE TABLE IF NOT EXISTS events (
   ended_ms INTEGER
 );
 CREATE INDEX IF NOT EXISTS events_due ON events (state, due_ms, n);
-CREATE INDEX IF NOT EXISTS events_held ON events (lane, due_ms) WHERE state = 'pending';
+DROP INDEX IF EXISTS events_held;
+CREATE INDEX IF NOT EXISTS events_lane ON events (lane, n, due_ms) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS events_ended ON events (ended_ms) WHERE state <> 'pending';
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS uploads (n INTEGER PRIMARY KEY AUTOINCREMENT, events TEXT NOT NULL);
 """
+
+COLUMNS = "n, id, lane, body, most, due_ms"
+IN_TURN = (
+    "(e.due_ms < 0 OR NOT EXISTS (SELECT 1 FROM events AS h WHERE h.lane = e.lane AND h.state = 'pending' "
+    "AND h.n < e.n AND h.due_ms > e.due_ms))"
+)
+"""Whether nothing of its lane goes before a due event ``e``."""
+_NOTE = "INSERT INTO notes (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value ="
 
 
 class Unreachable(Exception):
     """An outbox that is a server does not answer, or cannot do what it is asked."""
 
 
+class Unfit(ValueError):
+    """What is given cannot be kept by any outbox of this kind, however often it comes."""
+
+
 FAILURES = (sqlite3.Error, Unreachable)
-"""What an outbox raises when it does not take something."""
+"""What an outbox raises when it does not take something now."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A pending event: ``body`` is its Amplitude JSON; ``most`` bounds the request it may travel in."""
+    """A pending event: ``body`` is what is sent of it; ``most`` bounds the request it may travel in.
+
+    ``due_ms``: the instant until which it was held, 0 when it was not.
+    """
 
     n: int
     id: str
     lane: str
     body: bytes
     most: int | None
+    due_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,13 +210,12 @@ class Outbox:
     def due(self, now_ms: int, limit: int) -> list[Item]:
         """Pending events that may go now, the longest waiting first.
 
-        One that follows a held event of its lane waits with it; one that was held has had its wait.
+        What is told of a lane keeps its order: one that follows an event which is held, or was held longer than it,
+        waits until that has gone. Only what was freed goes before.
         """
         rows = self._rows(
-            "SELECT n, id, lane, body, most FROM events AS e WHERE state = 'pending' AND due_ms <= ? "
-            "AND (due_ms > 0 OR NOT EXISTS (SELECT 1 FROM events AS h WHERE h.lane = e.lane "
-            "AND h.state = 'pending' AND h.due_ms > ? AND h.n < e.n)) ORDER BY due_ms, n LIMIT ?",
-            now_ms,
+            f"SELECT {COLUMNS} FROM events AS e WHERE state = 'pending' AND due_ms <= ? AND {IN_TURN} "
+            "ORDER BY due_ms, n LIMIT ?",
             now_ms,
             limit,
         )
@@ -205,9 +226,34 @@ class Outbox:
         """What is :meth:`due`, nobody else's until the end; a file has only one process that delivers."""
         yield self.due(now_ms, limit)
 
+    @contextmanager
+    def sending(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Around an upload and its settling: what a kill leaves unsettled is counted when it is sent again.
+
+        Where nothing tells repeated objects from new ones they may become duplicates; the note ``repeated`` is their
+        number.
+        """
+        with self._aside() as db:
+            mark = _begin(db, set(numbers))
+        yield
+        with self._write() as db:
+            db.execute("DELETE FROM uploads WHERE n = ?", (mark,))
+
+    @contextmanager
+    def _aside(self) -> Iterator[Any]:
+        """A transaction of its own, whatever is claimed."""
+        with self._write() as db:
+            yield db
+
     def leads(self) -> bool:
         """Whether this process does the scheduled syncs."""
         return True
+
+    @contextmanager
+    def leading(self) -> Iterator[Any]:
+        """A transaction of :meth:`taking`, of the process that does the scheduled syncs."""
+        with self.taking() as db:
+            yield db
 
     def next_due_ms(self, now_ms: int) -> int | None:
         """When the next held event may go; None when nothing is held."""
@@ -235,6 +281,14 @@ class Outbox:
         with self._write() as db:
             db.executemany("UPDATE events SET due_ms = ? WHERE n = ?", [(at, n) for n, at in due])
 
+    def bind(self, items: Sequence[Item]) -> None:
+        """What was freed of the lanes of these goes in its turn again."""
+        lanes = orjson.dumps(list({each.lane for each in items})).decode()
+        with self._write() as db:
+            db.execute(
+                f"UPDATE events SET due_ms = 0 WHERE state = 'pending' AND due_ms < 0 AND lane {self.AMONG}", (lanes,)
+            )
+
     def lane(self, lane: str) -> list[tuple[int, int]]:
         """``(number, due in ms)`` of a lane's pending events, oldest first."""
         rows = self._rows("SELECT n, due_ms FROM events WHERE lane = ? AND state = 'pending' ORDER BY n", lane)
@@ -251,17 +305,14 @@ class Outbox:
     def prune(self, now_ms: int) -> None:
         """Forget a portion of the events that ended long ago, or that are too many."""
         with self._write() as db:
-            self._prune_in(db, now_ms)
-
-    def _prune_in(self, db: Any, now_ms: int) -> None:
-        # An event that was skipped as it was taken has no end in tank time yet: it counts from now.
-        db.execute("UPDATE events SET ended_ms = ? WHERE state <> 'pending' AND ended_ms IS NULL", (now_ms,))
-        highest = db.execute("SELECT COALESCE(max(n), 0) FROM events").fetchone()[0]
-        db.execute(
-            "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE state <> 'pending' "
-            "AND (ended_ms < ? OR n <= ?) ORDER BY ended_ms LIMIT ?)",
-            (now_ms - KEEP_MS, highest - KEEP_EVENTS, _PRUNED_AT_ONCE),
-        )
+            # An event that was skipped as it was taken has no end in tank time yet: it counts from now.
+            db.execute("UPDATE events SET ended_ms = ? WHERE state <> 'pending' AND ended_ms IS NULL", (now_ms,))
+            highest = db.execute("SELECT COALESCE(max(n), 0) FROM events").fetchone()[0]
+            db.execute(
+                "DELETE FROM events WHERE n IN (SELECT n FROM events WHERE state <> 'pending' "
+                "AND (ended_ms < ? OR n <= ?) ORDER BY ended_ms LIMIT ?)",
+                (now_ms - KEEP_MS, highest - KEEP_EVENTS, _PRUNED_AT_ONCE),
+            )
 
     def note(self, name: str) -> int | None:
         """A remembered number, None when there is none."""
@@ -274,20 +325,12 @@ class Outbox:
             if value is None:
                 db.execute("DELETE FROM notes WHERE name = ?", (name,))
             else:
-                db.execute(
-                    "INSERT INTO notes (name, value) VALUES (?, ?) "
-                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                    (name, value),
-                )
+                db.execute(f"{_NOTE} excluded.value", (name, value))
 
     def add_to_note(self, name: str, more: int) -> None:
         """Let a remembered number grow; it begins at 0."""
         with self._write() as db:
-            db.execute(
-                "INSERT INTO notes (name, value) VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET value = notes.value + excluded.value",
-                (name, more),
-            )
+            db.execute(f"{_NOTE} notes.value + excluded.value", (name, more))
 
     def counts(self) -> dict[str, int]:
         """How many events are in each state."""
@@ -317,3 +360,19 @@ class Outbox:
     def close(self) -> None:
         with self._turn:
             self._db.close()
+
+
+def _begin(db: Any, numbers: set[int]) -> int:
+    """Note what is being sent; what a killed upload has left of it is counted as repeated."""
+    repeated = 0
+    for mark, listed in db.execute("SELECT n, events FROM uploads").fetchall():
+        left = set(orjson.loads(listed))
+        repeated += len(left & numbers)
+        if left <= numbers:
+            db.execute("DELETE FROM uploads WHERE n = ?", (mark,))
+        elif left & numbers:
+            db.execute("UPDATE uploads SET events = ? WHERE n = ?", (orjson.dumps([*(left - numbers)]).decode(), mark))
+    if repeated:
+        db.execute(f"{_NOTE} notes.value + excluded.value", ("repeated", repeated))
+    made = db.execute("INSERT INTO uploads (events) VALUES (?) RETURNING n", (orjson.dumps([*numbers]).decode(),))
+    return int(made.fetchall()[0][0])

@@ -45,7 +45,8 @@ def run(environ: Mapping[str, str]) -> int:
     except (ConfigError, traces.NoTraces) as error:
         print(f"connector: {error}", file=sys.stderr)
         return 2
-    engine = Engine([work for flow in flows.values() for work in flow.works()], open_clock(config.clock_url, clock_name(config)))
+    works = [work for flow in flows.values() for work in flow.works()]
+    engine = Engine(works, open_clock(config.clock_url, clock_name(config)))
     draining = Draining()
     app = create_app(config, flows, engine, draining)
     if not is_free(config.port):
@@ -63,7 +64,7 @@ def run(environ: Mapping[str, str]) -> int:
     draining.set()
     idle = engine.stop(DRAIN_S)
     if not idle:
-        log.warning("not everything was delivered in time: the rest is kept in %s", config.state_dir)
+        log.warning("not everything was delivered in time: the rest is kept in the outbox")
     port.stop(CLOSING_S)
     if idle:
         _close(flows)

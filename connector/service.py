@@ -18,7 +18,7 @@ from connector.config import FLOWS, Config
 from connector.engine import Engine
 from connector.flows import currents
 from connector.intake import Intake
-from connector.outbox import FAILURES, Taken
+from connector.outbox import FAILURES, Taken, Unfit, Unreachable
 from connector.sections import CurrentsConfig
 from connector.serving import Answer, Straight
 
@@ -98,6 +98,10 @@ def create_app(config: Config, flows: Flows, engine: Engine, draining: Draining)
     def refuse(error: HTTPException) -> flask.Response:
         return _json(error.code or 500, {"error": error.name})
 
+    @app.errorhandler(Unreachable)
+    def stumble(error: Unreachable) -> flask.Response:
+        return _json(503, {"error": f"the outbox cannot be read: {error}"})
+
     return app
 
 
@@ -157,7 +161,7 @@ def _taken(take: Callable[[bytes], int]) -> flask.Response:
     """Answer an authorized feed of Amplitude's; any 2xx means taken for good."""
     try:
         return _json(200, {"new": take(flask.request.get_data())})
-    except streaming.Malformed as error:
+    except (streaming.Malformed, Unfit) as error:
         return _json(400, {"error": str(error)})
     except FAILURES as error:
         log.error("the outbox did not take a feed: %s", error)

@@ -104,7 +104,7 @@ def _take_user(db: sqlite3.Connection, outbox: Outbox, stream: Stream, given: Ma
     db.executemany(
         "INSERT INTO known (identifier, name, value) VALUES (?, ?, ?) "
         "ON CONFLICT (identifier, name) DO UPDATE SET value = excluded.value",
-        [(value, name, orjson.dumps(each)) for name, each in changed.items()],
+        [(value, name, orjson.dumps(each).decode()) for name, each in changed.items()],
     )
     return outbox.put_in(db, [Taken(_fresh(db), lane(made), braze.item("attributes", made))])
 

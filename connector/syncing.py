@@ -121,7 +121,7 @@ class Syncs:
             each.clear()
 
     def _begin(self, now_ms: int) -> None:
-        with self.outbox.taking() as db:
+        with self.outbox.leading() as db:
             for each in self.kinds:
                 row = (each.id, now_ms, now_ms)
                 db.execute("INSERT INTO syncs (id, next_ms, due_ms) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", row)
@@ -155,7 +155,7 @@ class Syncs:
 
     def _note(self, kind: Kind, **values: Any) -> None:
         names = ", ".join(f"{name} = ?" for name in values)
-        with self.outbox.taking() as db:
+        with self.outbox.leading() as db:
             db.execute(f"UPDATE syncs SET {names} WHERE id = ?", (*values.values(), kind.id))
 
     # -- a run
@@ -192,7 +192,7 @@ class Syncs:
             if held.get(member) != value:
                 new[member] = value
         opening = kind.opening(name, known, now_ms)
-        with self.outbox.taking() as db:
+        with self.outbox.leading() as db:
             run = self._open_run(db, kind, Counted(len(new), len(gone), len(skipped)), now_ms)
             told_of = [(kind.id, member, value) for member, value in (*new.items(), *((each, None) for each in gone))]
             db.execute("DELETE FROM wanted WHERE sync = ?", (kind.id,))
@@ -241,7 +241,7 @@ class Syncs:
         if states.get("pending"):
             return False
         lost = sum(count for state, count in states.items() if state not in ("sent", "skipped"))
-        with self.outbox.taking() as db:
+        with self.outbox.leading() as db:
             if not lost:
                 db.execute(
                     "DELETE FROM delivered WHERE sync = ? AND member IN "

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import postgresql as servers
 import pytest
 import requests
 from hypothesis import HealthCheck, settings
@@ -50,6 +51,13 @@ class TankUnderTest:
 
     def digest(self) -> str:
         return self.lab.tanks.get(self.id).store.digest()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a real PostgreSQL."""
+    with servers.postgresql() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -188,7 +188,7 @@ def _given_up_at_once(self: Any, reply: Any, now_ms: int) -> None:
 
 
 def _not_repeated(original: Any) -> Any:
-    return lambda self, name, value: None if name == "repeated" else original(self, name, value)
+    return lambda self, name, more: None if name == "repeated" else original(self, name, more)
 
 
 def _same_event_once(original: Any) -> Any:
@@ -261,7 +261,7 @@ MUTANTS = (
     Mutant("act-failed-lost", ("ACT-053",), "a 5xx costs the events", f"{_DELIVERY}:Delivery.failed", instead(_counted_as_sent)),
     Mutant("act-no-backoff", ("ACT-054",), "a 5xx is repeated every second", f"{_DELIVERY}:backoff_ms", instead(lambda *_: 1_000)),
     Mutant("act-braze-dedupes", ("ACT-055",), "Braze knows repeated events", "simulator.braze.applying:record_event", _same_event_once),
-    Mutant("act-counts-nothing", ("ACT-063",), "repeated objects are not counted", "connector.outbox:Outbox.set_note", _not_repeated),
+    Mutant("act-counts-nothing", ("ACT-063",), "repeated objects are not counted", "connector.outbox:Outbox.add_to_note", _not_repeated),
     Mutant("act-throttled-lost", ("ACT-056",), "a 429 costs the events", _READ, _kind("throttled", "accepted")),
     Mutant("act-hammers", ("ACT-057",), "a 429 is repeated at once", _READ, result(_no_window)),
     Mutant("act-refused-lost", ("ACT-058",), "a refused key costs the events", f"{_DELIVERY}:Delivery.refused", instead(_given_up_at_once)),

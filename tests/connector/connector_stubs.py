@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +26,7 @@ Script = Callable[[list[dict[str, Any]]], "tuple[int, Any] | str | None"]
 """Takes the events of an upload; answers status and body, ``reset`` or ``reset after``, or None to accept."""
 
 KEY = "0123456789abcdef0123456789abcdef"
+ROOT = Path(__file__).parents[2]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,13 +60,15 @@ def _served(handler: type[_Handler]) -> Iterator[str]:
 class Amplitude:
     """Stores what it accepts once per ``(device_id, insert_id)``, as Amplitude's HTTP V2 API does.
 
-    ``uploads`` holds each request as it came, ``script`` may answer in another way.
+    ``uploads`` holds each request as it came, ``script`` may answer in another way. ``hold`` is told of an upload
+    once it is stored and before it is answered; several may be there at once.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.key = KEY
         self.script: Script = lambda _events: None
+        self.hold: Callable[[list[dict[str, Any]]], None] = lambda _events: None
         self.uploads: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.stored: dict[tuple[Any, Any], dict[str, Any]] = {}
@@ -107,7 +115,9 @@ def amplitude() -> Iterator[Amplitude]:
 
     class Handler(_Handler):
         def do_POST(self) -> None:
-            answered = stub.answer(self.path, self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            answered = stub.answer(self.path, body)
+            stub.hold(json.loads(body)["events"])
             if isinstance(answered, str):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -266,3 +276,45 @@ def eventually(holds: Callable[[], bool], timeout_s: float = 8.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.01)
+
+
+class Program:
+    """A connector process that can be killed and started again with the same folder."""
+
+    def __init__(self, url: str, folder: Path, **environ: str) -> None:
+        self.port = free_port()
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("WAVETANK_")},
+            "PORT": str(self.port),
+            "AMPLITUDE_URL": url,
+            "AMPLITUDE_REGION": "US",
+            "AMPLITUDE_API_KEY": KEY,
+            "CURRENTS_TOKEN": "token-1",
+            "WAVETANK_STATE_DIR": str(folder),
+            **environ,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "connector"], env=self.environ, cwd=ROOT, stderr=subprocess.PIPE
+        )
+        eventually(self.ready, 20)
+
+    def ready(self) -> bool:
+        try:
+            return get(self.port, "/healthz")[0] == 200
+        except OSError:
+            return False
+
+    def feed(self, events: list[dict[str, Any]]) -> int:
+        return post(self.port, "/feeds/currents", envelope(events))[0]
+
+    def end(self, how: signal.Signals) -> tuple[int, bytes]:
+        """Signal the process and wait for its end: exit code and what it wrote to stderr."""
+        process, self.process = self.process, None
+        if process is None:
+            return 0, b""
+        process.send_signal(how)
+        written = process.communicate(timeout=15)[1]
+        return process.returncode, written

@@ -11,8 +11,10 @@ import pytest
 from connector_stubs import KEY, Amplitude, ManualClock, amplitude, currents_event
 
 from connector.amplitude import Client, read
+from connector.assembly import outbox_of
+from connector.config import Config
 from connector.delivery import Delivery, choose, expired
-from connector.outbox import Item, Outbox
+from connector.outbox import Item
 from connector.sections import CurrentsConfig
 from connector.service import mapped
 
@@ -23,10 +25,11 @@ HOUR = 60 * MINUTE
 class Bench:
     """An outbox, a delivery and a scripted Amplitude, driven by hand."""
 
-    def __init__(self, stub: Amplitude, path: Path) -> None:
-        self.stub, self.path = stub, path
+    def __init__(self, stub: Amplitude, folder: Path, outbox_url: str | None = None) -> None:
+        self.stub = stub
+        self.config = Config(9000, folder, None, "", None, outbox_url=outbox_url)
         self.clock = ManualClock()
-        self.outbox = Outbox(path)
+        self.outbox = outbox_of(self.config, "currents")
         self.client = Client(stub.url, KEY)
         self.delivery = Delivery(self.outbox, self.client)
 
@@ -44,7 +47,7 @@ class Bench:
 
     def restart(self, key: str = KEY) -> None:
         self.close()
-        self.outbox = Outbox(self.path)
+        self.outbox = outbox_of(self.config, "currents")
         self.client = Client(self.stub.url, key)
         self.delivery = Delivery(self.outbox, self.client)
 
@@ -54,9 +57,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, outbox_url: str | None) -> Iterator[Bench]:
     with amplitude() as stub:
-        made = Bench(stub, tmp_path / "outbox.db")
+        made = Bench(stub, tmp_path, outbox_url)
         yield made
         made.close()
 
@@ -122,6 +125,22 @@ def test_429_holds_the_named_events_30_s_and_the_rest_goes_on(bench: Bench) -> N
     bench.work(1)
     assert bench.stub.ids() == _ids(9)
     assert bench.stub.repeated == 0
+
+
+def test_what_is_told_of_one_device_keeps_its_order_through_trouble(bench: Bench) -> None:
+    bench.take([currents_event(n, **_on("one")) for n in range(4)])
+    bench.stub.script = _throttling("one", 2)
+    bench.work()
+    bench.stub.script = lambda _events: (503, {"code": 503, "error": "Service Unavailable"})
+    held = bench.work(30_000)
+    bench.take([currents_event(n, **_on("one")) for n in (4, 5)])
+    bench.work(held - 1)
+    bench.stub.script = lambda _events: None
+    bench.work(HOUR)
+    bench.take([currents_event(6, **_on("one")), currents_event(7)])
+    bench.work()
+    assert [str(name[1]) for name in bench.stub.stored if name[0] == "one"] == [f"event-{n}" for n in range(7)]
+    assert bench.stub.ids() == _ids(8)
 
 
 def test_a_hot_device_holds_up_nobody_else_and_loses_nothing(bench: Bench) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -16,64 +15,20 @@ import pytest
 from click.testing import CliRunner
 from connector_stubs import (
     KEY,
+    ROOT,
     Amplitude,
+    Program,
     TankTime,
     amplitude,
     currents_event,
-    envelope,
     eventually,
-    free_port,
     get,
-    post,
     tank_time,
 )
 
 from connector.commands import connect
 
 FAR = 253_402_300_799_000
-ROOT = Path(__file__).parents[2]
-
-
-class Program:
-    """A connector process that can be killed and started again with the same folder."""
-
-    def __init__(self, url: str, folder: Path, **environ: str) -> None:
-        self.port = free_port()
-        self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("WAVETANK_")},
-            "PORT": str(self.port),
-            "AMPLITUDE_URL": url,
-            "AMPLITUDE_REGION": "US",
-            "AMPLITUDE_API_KEY": KEY,
-            "CURRENTS_TOKEN": "token-1",
-            "WAVETANK_STATE_DIR": str(folder),
-            **environ,
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "connector"], env=self.environ, cwd=ROOT, stderr=subprocess.PIPE
-        )
-        eventually(self.ready, 20)
-
-    def ready(self) -> bool:
-        try:
-            return get(self.port, "/healthz")[0] == 200
-        except OSError:
-            return False
-
-    def feed(self, events: list[dict[str, Any]]) -> int:
-        return post(self.port, "/feeds/currents", envelope(events))[0]
-
-    def end(self, how: signal.Signals) -> tuple[int, bytes]:
-        """Signal the process and wait for its end: exit code and what it wrote to stderr."""
-        process, self.process = self.process, None
-        if process is None:
-            return 0, b""
-        process.send_signal(how)
-        written = process.communicate(timeout=15)[1]
-        return process.returncode, written
 
 
 @pytest.fixture

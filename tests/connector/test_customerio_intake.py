@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from connector import reporting
-from connector.assembly import assemble
+from connector.assembly import assemble, outbox_of
 from connector.commands import connect
 from connector.config import Config, ConfigError, load, schema
 from connector.engine import Engine
@@ -57,16 +56,18 @@ def report(number: int = 1, **changes: Any) -> bytes:
 class Desk:
     """A service without a server; ``work`` delivers what it has taken."""
 
-    def __init__(self, folder: Path, url: str = "http://127.0.0.1:9", **readings: Any) -> None:
+    def __init__(
+        self, folder: Path, outbox_url: str | None = None, url: str = "http://127.0.0.1:9", **readings: Any
+    ) -> None:
         integration = Integration(readings=Readings(**readings))
         flow = CustomerioConfig(url, KEY, SIGNING_KEY, integration)
         self.draining = Draining()
         self.clock = ManualClock(NOW_MS)
-        config = Config(9000, folder, None, "token-1", None, customerio=flow)
-        self.flows = assemble(config)
+        self.config = Config(9000, folder, None, "token-1", None, customerio=flow, outbox_url=outbox_url)
+        self.flows = assemble(self.config)
         self.flow = self.flows["customerio"]
         self.outbox = self.flow.outbox
-        app = create_app(config, self.flows, Engine([], self.clock), self.draining)
+        app = create_app(self.config, self.flows, Engine([], self.clock), self.draining)
         self.client: FlaskClient = app.test_client()
 
     def post(self, body: bytes, headers: dict[str, str] | None = None) -> TestResponse:
@@ -83,8 +84,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
+def desk(tmp_path: Path, outbox_url: str | None) -> Iterator[Desk]:
+    made = Desk(tmp_path, outbox_url)
     yield made
     made.close()
 
@@ -96,8 +97,8 @@ def stub() -> Iterator[Amplitude]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, stub: Amplitude) -> Iterator[Desk]:
-    made = Desk(tmp_path, stub.url)
+def bench(tmp_path: Path, outbox_url: str | None, stub: Amplitude) -> Iterator[Desk]:
+    made = Desk(tmp_path, outbox_url, stub.url)
     yield made
     made.close()
 
@@ -182,11 +183,11 @@ def test_any_body_under_any_key_verifies_by_its_own_signature_alone(body: bytes,
 # -- what is kept
 
 
-def test_a_report_is_on_the_disk_before_it_is_answered_and_known_again(desk: Desk, tmp_path: Path) -> None:
+def test_a_report_is_on_the_disk_before_it_is_answered_and_known_again(desk: Desk) -> None:
     assert desk.post(report(1)).get_json() == {"new": 1}
     assert desk.post(report(1, timestamp=1761912001)).get_json() == {"new": 0}
-    other = sqlite3.connect(tmp_path / "customerio.db")
-    rows = other.execute("SELECT id, state FROM events").fetchall()
+    other = outbox_of(desk.config, "customerio")
+    rows = other.read("SELECT id, state FROM events")
     other.close()
     assert rows == [("e1", "pending")]
 
@@ -260,7 +261,7 @@ def test_reports_go_to_the_batch_api_with_an_id_length_of_1(bench: Desk, stub: A
 
 
 def test_amplitudes_own_id_length_is_a_setting(tmp_path: Path, stub: Amplitude) -> None:
-    desk = Desk(tmp_path, stub.url, min_id_length=0)
+    desk = Desk(tmp_path, None, stub.url, min_id_length=0)
     desk.post(report())
     desk.work()
     assert "options" not in stub.uploads[0]

@@ -13,10 +13,10 @@ from connector_stubs import KEY, ManualClock, currents_event, envelope
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from connector.assembly import assemble
+from connector.assembly import assemble, outbox_of
 from connector.config import Config
 from connector.engine import Engine
-from connector.outbox import Outbox
+from connector.outbox import Unreachable
 from connector.sections import CurrentsConfig
 from connector.service import Draining, create_app
 
@@ -26,22 +26,24 @@ AUTH = {"Authorization": "Bearer token-1"}
 class Desk:
     """A service without a server: ``post`` feeds it, ``outbox`` shows what it kept."""
 
-    def __init__(self, folder: Path, *, flow_on: bool = True, token: str = "token-1") -> None:
+    def __init__(
+        self, folder: Path, outbox_url: str | None, *, flow_on: bool = True, token: str = "token-1"
+    ) -> None:
         flow = CurrentsConfig("http://127.0.0.1:9", KEY, frozenset(["Custom Event"])) if flow_on else None
         self.draining = Draining()
-        config = Config(9000, folder, None, token, flow)
-        self.flows = assemble(config)
-        self.outbox = self.flows["currents"].outbox if flow_on else Outbox(folder / "outbox.db")
+        self.config = Config(9000, folder, None, token, flow, outbox_url=outbox_url)
+        self.flows = assemble(self.config)
+        self.outbox = self.flows["currents"].outbox if flow_on else outbox_of(self.config, "currents")
         self.engine = Engine([], ManualClock())
-        self.client: FlaskClient = create_app(config, self.flows, self.engine, self.draining).test_client()
+        self.client: FlaskClient = create_app(self.config, self.flows, self.engine, self.draining).test_client()
 
     def post(self, body: bytes, path: str = "/feeds/currents", **headers: str) -> TestResponse:
         return self.client.post(path, data=body, headers=headers or AUTH)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
+def desk(tmp_path: Path, outbox_url: str | None) -> Iterator[Desk]:
+    made = Desk(tmp_path, outbox_url)
     yield made
     made.outbox.close()
 
@@ -63,8 +65,8 @@ def test_a_wrong_token_is_answered_401_and_nothing_is_taken(desk: Desk, headers:
     assert desk.outbox.counts()["pending"] == 0
 
 
-def test_without_a_configured_token_everybody_may_feed(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, token="")
+def test_without_a_configured_token_everybody_may_feed(tmp_path: Path, outbox_url: str | None) -> None:
+    desk = Desk(tmp_path, outbox_url, token="")
     assert desk.post(envelope([currents_event(1)]), X="y").status_code == 200
     desk.outbox.close()
 
@@ -75,11 +77,11 @@ def test_a_request_without_events_checks_the_credentials(desk: Desk, body: bytes
     assert sum(desk.outbox.counts().values()) == 0
 
 
-def test_a_batch_is_stored_before_it_is_answered(desk: Desk, tmp_path: Path) -> None:
+def test_a_batch_is_stored_before_it_is_answered(desk: Desk) -> None:
     answer = desk.post(envelope([currents_event(1), currents_event(2)]))
     assert answer.status_code == 200
-    other = sqlite3.connect(tmp_path / "outbox.db")
-    rows = other.execute("SELECT id, state, body FROM events ORDER BY n").fetchall()
+    other = outbox_of(desk.config, "currents")
+    rows = other.read("SELECT id, state, body FROM events ORDER BY n")
     other.close()
     assert [row[:2] for row in rows] == [("event-1", "pending"), ("event-2", "pending")]
     assert json.loads(rows[0][2])["insert_id"] == "event-1"
@@ -139,8 +141,8 @@ def test_an_event_nested_too_deeply_is_answered_400(desk: Desk) -> None:
     assert desk.post(envelope([event])).status_code == 400
 
 
-def test_a_flow_that_is_off_is_answered_and_nothing_is_kept(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, flow_on=False)
+def test_a_flow_that_is_off_is_answered_and_nothing_is_kept(tmp_path: Path, outbox_url: str | None) -> None:
+    desk = Desk(tmp_path, outbox_url, flow_on=False)
     assert desk.post(envelope([currents_event(1)])).status_code == 200
     assert desk.post(b"").status_code == 200
     assert sum(desk.outbox.counts().values()) == 0
@@ -172,9 +174,12 @@ def test_while_draining_feeds_are_turned_away(desk: Desk) -> None:
     assert sum(desk.outbox.counts().values()) == 0
 
 
-def test_an_outbox_that_cannot_be_written_is_answered_503(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("database or disk is full"), Unreachable("gone")])
+def test_an_outbox_that_cannot_be_written_is_answered_503(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def full(_rows: object) -> int:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise error
 
     monkeypatch.setattr(desk.outbox, "put", full)
     assert desk.post(envelope([currents_event(1)])).status_code == 503
