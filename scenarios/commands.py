@@ -60,6 +60,7 @@ def _feed_paths(feeds: tuple[str, ...]) -> dict[str, str]:
 @click.option("--report", "folder", type=click.Path(path_type=Path), help="Write report.json, junit.xml, report.html.")
 @click.option("--feed", "feeds", multiple=True, metavar="NAME=PATH", help="Path of a feed, e.g. currents=/my/path.")
 @click.option("--port", default=8700, show_default=True, help="Control port, when the connector runs elsewhere.")
+@click.option("--state", metavar="URL", help="Make the tanks in this PostgreSQL database [default: in memory].")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def check(
     connector: str,
@@ -72,6 +73,7 @@ def check(
     folder: Path | None,
     feeds: tuple[str, ...],
     port: int,
+    state: str | None,
     as_json: bool,
 ) -> None:
     """Judge a connector, rule by rule.
@@ -88,7 +90,7 @@ def check(
     if not chosen:
         _fail("nothing to check: no scenario fits --pack, --rule, --scenario and --calm together")
     external = connector.startswith(("http://", "https://"))
-    plan = Plan(connector, seed, feed_paths, port=port if external else None)
+    plan = Plan(connector, seed, feed_paths, port=port if external else None, state=state)
     began = mark()
     results: list[Result] = []
     with _progress() as progress:

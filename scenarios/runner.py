@@ -44,6 +44,8 @@ class Plan:
     feeds: Mapping[str, str] = field(default_factory=dict)
     mutant: str | None = None
     port: int | None = None
+    state: str | None = None
+    """URL of a PostgreSQL database in which the tanks are made; None makes them in memory."""
     pictures: bool = True
 
 
@@ -63,7 +65,7 @@ class Result:
 class Worker:
     """One lab with what it takes to start connectors; lives in its own process."""
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, state: str | None = None) -> None:
         self.zygote = Zygote()  # before the lab: it must be forked while there are no threads
         # Requests hop between threads all the time; the default of 5 ms would be most of their latency.
         sys.setswitchinterval(0.0005)
@@ -72,10 +74,15 @@ class Worker:
         self.folder = Path(
             tempfile.mkdtemp(prefix="wavetank-check-", dir=memory if os.access(memory, os.W_OK) else None)
         )
-        self.lab = Lab(0, None, port)
+        # Each process keeps its tanks apart from those of the others.
+        own = None if state is None else f"{state}{'&' if '?' in state else '?'}state=check-{os.getpid() % 100_000}"
+        self.lab = Lab(0, own, port)
+        self._destroy = own is not None
         self._flows: dict[str, set[str]] = {}
 
     def close(self) -> None:
+        if self._destroy:
+            self.lab.tanks.destroy()
         self.lab.close()
         self.zygote.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -303,9 +310,9 @@ def usual_integration(flows: Sequence[str], region: str) -> dict[str, Any]:
 _worker: Worker | None = None
 
 
-def _begin(port: int | None) -> None:
+def _begin(port: int | None, state: str | None) -> None:
     global _worker
-    _worker = Worker(port)
+    _worker = Worker(port, state)
     atexit.register(_worker.close)
 
 
@@ -317,9 +324,9 @@ def _one(scenario: Scenario, plan: Plan) -> Result:
 class Pool:
     """Worker processes that play scenarios."""
 
-    def __init__(self, jobs: int, port: int | None = None) -> None:
+    def __init__(self, jobs: int, port: int | None = None, state: str | None = None) -> None:
         context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(port,))
+        self._executor = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(port, state))
 
     def __enter__(self) -> Pool:
         return self
@@ -345,7 +352,7 @@ def run(
     found: dict[str, Result] = {}
     # Long scenarios first, so that no worker ends with one.
     order = sorted(scenarios, key=weight, reverse=True)
-    with Pool(jobs, plan.port) as pool:
+    with Pool(jobs, plan.port, plan.state) as pool:
         if plan.connector != "reference":
             # A connector that never gets ready is not waited for eighty times.
             first = next((each for each in reversed(order) if each.connector), order[-1])

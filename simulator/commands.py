@@ -33,7 +33,7 @@ def _key_options(command: Any) -> Any:
 @click.option("--port", default=8700, show_default=True, help="Control port; platforms take the next ones. 0: free.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need --token.")
 @click.option("--token", help="Bearer token that protects the control API.")
-@click.option("--state", type=click.Path(path_type=Path), help="File that keeps everything across restarts.")
+@click.option("--state", metavar="FILE|URL", help="Keeps everything across restarts: a file, or postgresql://…")
 @click.option("--clock", default="real", show_default=True, help="real, stepped, or scaled:60.")
 @click.option("--region", type=click.Choice(["us", "eu"]), default="us", show_default=True, help="Amplitude's region.")
 @click.option(
@@ -45,18 +45,22 @@ def _key_options(command: Any) -> Any:
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Fixes everything random.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Platform processes.")
+@click.option("--platforms-only", is_flag=True, help="Another `wavetank up` on the same --state runs time.")
+@click.option("--control", "control_url", default="", metavar="URL", help="Its control URL, for the ready file.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written once every port answers.")
 @_key_options
 def up(
     port: int,
     host: str,
     token: str | None,
-    state: Path | None,
+    state: str | None,
     clock: str,
     region: str,
     limits: str,
     seed: int,
     workers: int,
+    platforms_only: bool,
+    control_url: str,
     ready_file: Path | None,
     **keys: str | None,
 ) -> None:
@@ -64,7 +68,25 @@ def up(
     try:
         mode, scale = clock_mode(clock)
         given = {name: value for name, value in keys.items() if value is not None}
-        run(Options(host, port, state, mode, scale, region, seed, workers, limits, token, ready_file, given))
+        kept = Path(state) if state is not None and "://" not in state else state
+        run(
+            Options(
+                host=host,
+                port=port,
+                state=kept,
+                mode=mode,
+                scale=scale,
+                region=region,
+                seed=seed,
+                workers=workers,
+                platforms_only=platforms_only,
+                control_url=control_url,
+                limits=limits,
+                token=token,
+                ready_file=ready_file,
+                credentials=given,
+            )
+        )
     except (Unusable, ValueError) as error:
         _fail(str(error))
 

@@ -36,7 +36,7 @@ class Lab:
     ``control_url`` and ``urls`` (by platform app name) say where.
     """
 
-    def __init__(self, seed: int = 0, state: Path | None = None, port: int | None = None) -> None:
+    def __init__(self, seed: int = 0, state: Path | str | None = None, port: int | None = None) -> None:
         self.tanks = Tanks(state)
         self._port = port
         self._snapshots = Path(tempfile.mkdtemp(prefix="wavetank-")) if state is None else None
@@ -70,11 +70,11 @@ class Lab:
 
 
 @contextmanager
-def serve(seed: int = 0, state: Path | None = None) -> Iterator[Lab]:
+def serve(seed: int = 0, state: Path | str | None = None) -> Iterator[Lab]:
     """Serve everything on free ports until the block ends.
 
     :param seed: seed of tanks that name none.
-    :param state: file of the tank directory; None keeps all in memory.
+    :param state: file of the tank directory, or URL of a PostgreSQL database; None keeps all in memory.
     """
     lab = Lab(seed, state)
     try:

@@ -1,7 +1,7 @@
-"""Storage: one SQL database per tank through SQLAlchemy Core, SQLite embedded (memory or a file).
+"""Storage: one SQL store per tank through SQLAlchemy Core, SQLite embedded (memory or a file) or PostgreSQL by URL.
 
 Every table of a tank is declared on :data:`metadata` by the module that owns it. Writers take turns; a
-transaction either happens whole or not at all.
+transaction either happens whole or not at all. How the two databases differ: :mod:`simulator.dialect`.
 """
 
 from __future__ import annotations
@@ -9,26 +9,16 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
-import orjson
-from sqlalchemy import (
-    Connection,
-    Engine,
-    MetaData,
-    Select,
-    StaticPool,
-    Table,
-    bindparam,
-    create_engine,
-    event,
-    func,
-    literal,
-    select,
-)
+from sqlalchemy import Connection, Engine, MetaData, StaticPool, create_engine, event, select
+
+from simulator.dialect import insert_rows, json_set, rows_in, run, upsert_rows
+
+__all__ = ["OBSERVING", "SqliteStore", "Store", "insert_rows", "json_set", "metadata", "rows_in", "run", "upsert_rows"]
 
 metadata = MetaData()
 
@@ -42,8 +32,50 @@ _templates: dict[frozenset[str], sqlite3.Connection] = {}
 _template_lock = threading.Lock()
 
 
-class Store:
-    """One tank's database (or the directory of tanks, when ``tables`` says so).
+class Store(ABC):
+    """One tank's tables (or those of the directory of tanks, when ``tables`` says so)."""
+
+    tables: MetaData
+
+    @abstractmethod
+    def write(self) -> AbstractContextManager[Connection]:
+        """A transaction that may write: begun at once, committed at the end, rolled back on an exception.
+
+        One writer at a time, over all processes that serve the tank.
+        """
+
+    @abstractmethod
+    def read(self) -> AbstractContextManager[Connection]:
+        """A consistent view for reading."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Empty every table."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the connections; a memory store is gone after this."""
+
+    @abstractmethod
+    def drop(self) -> None:
+        """Close the store and remove all that it holds."""
+
+    def digest(self) -> str:
+        """A hash over the rows of every table that holds state; equal digests mean equal state."""
+        summary = hashlib.sha256()
+        with self.read() as conn:
+            for table in sorted(self.tables.tables.values(), key=lambda each: each.name):
+                if table.name in OBSERVING:
+                    continue
+                rows = sorted(repr(tuple(row)) for row in conn.execute(select(table)))
+                summary.update(f"{table.name}:{len(rows)}\n".encode())
+                for row in rows:
+                    summary.update(row.encode())
+        return summary.hexdigest()
+
+
+class SqliteStore(Store):
+    """A store in SQLite.
 
     :param path: SQLite file, or None for memory.
     """
@@ -84,7 +116,6 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write: begun at once, committed at the end, rolled back on an exception."""
         with self._turn, self.engine.connect() as conn:
             conn.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -96,7 +127,6 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view for reading."""
         if self.path is None:
             with self._turn, self.engine.connect() as conn:
                 yield conn
@@ -122,23 +152,9 @@ class Store:
                 conn.exec_driver_sql(f"PRAGMA cache_size = {_CACHE}")
 
     def clear(self) -> None:
-        """Empty every table."""
         with self.write() as conn:
             for table in reversed(self.tables.sorted_tables):
                 conn.execute(table.delete())
-
-    def digest(self) -> str:
-        """A hash over the rows of every table that holds state; equal digests mean equal state."""
-        summary = hashlib.sha256()
-        with self.read() as conn:
-            for table in sorted(self.tables.tables.values(), key=lambda each: each.name):
-                if table.name in OBSERVING:
-                    continue
-                rows = sorted(repr(tuple(row)) for row in conn.execute(select(table)))
-                summary.update(f"{table.name}:{len(rows)}\n".encode())
-                for row in rows:
-                    summary.update(row.encode())
-        return summary.hexdigest()
 
     def snapshot(self, target: Path) -> None:
         """Copy the whole database into the SQLite file ``target`` (replaced when there)."""
@@ -160,9 +176,14 @@ class Store:
             copy.close()
 
     def close(self) -> None:
-        """Release the connections; a memory store is gone after this."""
         with self._turn:
             self.engine.dispose()
+
+    def drop(self) -> None:
+        self.close()
+        if self.path is not None:
+            for ending in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
 
 def _memory_engine() -> Engine:
@@ -203,64 +224,3 @@ def _file_pragmas(raw: sqlite3.Connection, _record: object) -> None:
     raw.execute("PRAGMA wal_autocheckpoint = 8000")
     raw.execute(f"PRAGMA cache_size = {_CACHE}")
     raw.execute("PRAGMA temp_store = MEMORY")
-
-
-def json_set(values: Iterable[Any]) -> Select[tuple[Any]]:
-    """A one-column subquery over ``values``, bound as one parameter: ``column.in_(json_set(ids))``.
-
-    One statement serves any number of values, which keeps set-based reads cheap and cached.
-    """
-    text, odd = _as_json(values)
-    each = func.json_each(bindparam(None, text, unique=True)).table_valued("value")
-    found = select(each.c.value)
-    return found if not odd else select(found.union_all(*(select(literal(value)) for value in odd)).subquery().c[0])
-
-
-def _as_json(values: Iterable[Any]) -> tuple[str, list[str]]:
-    """``values`` as a JSON array, and those that SQLite would not read out of one whole: it cuts texts at a NUL."""
-    each = list(values)
-    text = orjson.dumps(each).decode()
-    if "\\u0000" not in text:
-        return text, []
-    odd = [value for value in each if isinstance(value, str) and "\0" in value]
-    return orjson.dumps([value for value in each if value not in odd]).decode(), odd
-
-
-def rows_in(
-    conn: Connection, table: Table, columns: Sequence[str], key: str, values: Iterable[Any], more: str = ""
-) -> list[Any]:
-    """``columns`` of the rows whose ``key`` is one of ``values``; ``more`` is further SQL of the caller's own.
-
-    The same as a select with :func:`json_set`, without the cost of building a statement: for the ingest path.
-    """
-    text, odd = _as_json(values)
-    inside = "SELECT value FROM json_each(?)" + " UNION ALL SELECT ?" * len(odd)
-    sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {key} IN ({inside}) {more}"
-    return list(conn.exec_driver_sql(sql, (text, *odd)))
-
-
-def _placeholders(conn: Connection, count: int) -> str:
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-    return ", ".join([mark] * count)
-
-
-def insert_rows(conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert ``rows`` (tuples in the order of ``columns``) with one executemany; nothing for no rows."""
-    if rows:
-        sql = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({_placeholders(conn, len(columns))})"
-        conn.exec_driver_sql(sql, list(rows))
-
-
-def upsert_rows(
-    conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], key: Sequence[str]
-) -> None:
-    """Insert ``rows``; where ``key`` (a unique or primary key) is already there, overwrite the rest."""
-    if not rows:
-        return
-    rest = [column for column in columns if column not in key]
-    action = "DO UPDATE SET " + ", ".join(f"{c} = excluded.{c}" for c in rest) if rest else "DO NOTHING"
-    sql = (
-        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({_placeholders(conn, len(columns))}) "
-        f"ON CONFLICT ({', '.join(key)}) {action}"
-    )
-    conn.exec_driver_sql(sql, list(rows))

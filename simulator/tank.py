@@ -5,6 +5,7 @@ A request reaches its tank by its credential, as with the vendors' own tenants.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import random
 import re
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import orjson
 from sqlalchemy import (
@@ -32,7 +33,8 @@ from sqlalchemy import (
 from simulator import clock as clocks
 from simulator import settings as named
 from simulator.credentials import CREDENTIALS, check_credential, readable_credentials
-from simulator.store import OBSERVING, Store, metadata
+from simulator.postgres import Database
+from simulator.store import OBSERVING, SqliteStore, Store, metadata
 
 Region = Literal["us", "eu"]
 
@@ -214,18 +216,25 @@ class Tanks:
     """The directory of tanks of one server.
 
     :param state: None keeps everything in memory; a path names the directory database, the tanks' own
-        databases live in the folder beside it named after it with ``.tanks``.
+        databases live in the folder beside it named after it with ``.tanks``; a text is the URL of a PostgreSQL
+        database, where each tank has a schema.
     """
 
-    def __init__(self, state: Path | None = None) -> None:
+    def __init__(self, state: Path | str | None = None) -> None:
         self.state = state
-        if state is not None:
+        self.folder: Path | None = None
+        self._database: Database | None = None
+        self._claim: IO[str] | None = None
+        if isinstance(state, str):
+            self._database = Database(state)
+            self.store: Store = self._database.directory(directory)
+        elif state is not None:
             state.parent.mkdir(parents=True, exist_ok=True)
-            self.folder: Path | None = state.with_name(state.name + ".tanks")
+            self.folder = state.with_name(state.name + ".tanks")
             self.folder.mkdir(exist_ok=True)
+            self.store = SqliteStore(state, directory)
         else:
-            self.folder = None
-        self.store = Store(state, directory)
+            self.store = SqliteStore(None, directory)
         self.urls: dict[str, str] = {}
         """Base URL of each platform of this server by name; empty in a process that only answers requests."""
         self._open: dict[str, Tank] = {}
@@ -312,10 +321,14 @@ class Tanks:
                 # Another process may have deleted the tank and made it anew: its file is then another one.
                 if tank is not None:
                     tank.store.close()
-                path = None if self.folder is None else self.folder / f"{tank_id}-{born}.db"
-                tank = Tank(tank_id, born, seed, region, limits, Store(path), self)
+                tank = Tank(tank_id, born, seed, region, limits, self._store_of(tank_id, born), self)
                 self._open[tank_id] = tank
             return tank
+
+    def _store_of(self, tank_id: str, born: int) -> Store:
+        if self._database is not None:
+            return self._database.tank(tank_id, born)
+        return SqliteStore(None if self.folder is None else self.folder / f"{tank_id}-{born}.db")
 
     def get(self, tank_id: str) -> Tank:
         """The tank of this id. Raises UnknownTank."""
@@ -345,9 +358,7 @@ class Tanks:
             conn.execute(_tanks.delete().where(_tanks.c.id == tank_id))
             conn.execute(_credentials.delete().where(_credentials.c.tank_id == tank_id))
         self._forget(tank_id)
-        if tank.store.path is not None:
-            for ending in ("", "-wal", "-shm"):
-                tank.store.path.with_name(tank.store.path.name + ending).unlink(missing_ok=True)
+        tank.store.drop()
 
     def reset(self, tank_id: str) -> Tank:
         """Empty a tank: same id, seed, keys, settings and kind of clock, everything else as new."""
@@ -362,6 +373,27 @@ class Tanks:
         with self.store.write() as conn:
             conn.execute(_credentials.update().where(_credentials.c.tank_id == tank_id).values(revoked=False))
         return tank
+
+    def claim_control(self) -> bool:
+        """Become the one process that runs time, for as long as it lives; False when another one is."""
+        if self._database is not None:
+            return self._database.claim_control()
+        if self.folder is None:
+            return True
+        if self._claim is None:
+            self._claim = (self.folder / "control.lock").open("w")
+        try:
+            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def destroy(self) -> None:
+        """Remove every tank and the directory, and release every store."""
+        for tank in self.list():
+            self.delete(tank.id)
+        self.store.drop()
+        self.close()
 
     def revocations(self, tank_id: str) -> Sequence[str]:
         """Names of the tank's credentials that are revoked now."""
@@ -425,6 +457,10 @@ class Tanks:
                 tank.store.close()
             self._open.clear()
         self.store.close()
+        if self._claim is not None:
+            self._claim.close()
+        if self._database is not None:
+            self._database.close()
 
 
 _FIND = (

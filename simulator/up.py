@@ -1,7 +1,8 @@
 """`wavetank up`: the platforms on Granian in worker processes, time and the control API in this one.
 
 Workers and control meet in the store, nowhere else. Every worker serves every platform port; the system shares
-connections out between them.
+connections out between them. A state has one control process; further servers on the same state, on this machine or
+(with PostgreSQL) on others, serve the platforms only.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from granian.server.embed import Server
 from simulator import metrics, traces
 from simulator.apps import platform_apps, timer_handlers
 from simulator.control import Desk, create_app
+from simulator.postgres import Unreachable
 from simulator.rsgi import Adapter
 from simulator.tank import Tanks
 
@@ -62,12 +64,15 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = 8700
-    state: Path | None = None
+    state: Path | str | None = None
     mode: str = "real"
     scale: float = 1.0
     region: str = "us"
     seed: int = 0
     workers: int = 1
+    platforms_only: bool = False
+    control_url: str = ""
+    """Where the control API is when another process runs it."""
     limits: str = "currents-2025"
     token: str | None = None
     ready_file: Path | None = None
@@ -127,13 +132,13 @@ async def _until_answering(host: str, port: int) -> None:
     raise Unusable(f"{host}:{port} does not answer: try another --port")
 
 
-def worker(state: str, host: str, taken: Mapping[str, int], lifeline: Any) -> None:
+def worker(state: Path | str, host: str, taken: Mapping[str, int], lifeline: Any) -> None:
     """The life of a platform worker: serve every platform until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     try:
-        asyncio.run(_serve_platforms(Path(state), host, taken))
+        asyncio.run(_serve_platforms(state, host, taken))
     except RuntimeError as error:
         # Granian raises this when somebody else has taken a port meanwhile; the parent tries again.
         print(f"wavetank: a platform port cannot be bound: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -146,7 +151,7 @@ def _end_with_parent(lifeline: Any) -> None:
     os._exit(0)
 
 
-async def _serve_platforms(state: Path, host: str, taken: Mapping[str, int]) -> None:
+async def _serve_platforms(state: Path | str, host: str, taken: Mapping[str, int]) -> None:
     tanks = Tanks(state)
     tune_memory()
     servers = [_server(Adapter(app), host, taken[name]) for name, app in platform_apps(tanks).items()]
@@ -166,16 +171,23 @@ class Up:
         self.state = options.state or self._temporary / "wavetank.db"
         try:
             self.tanks = Tanks(self.state)
+        except Unreachable as error:
+            raise Unusable(f"--state: {error}") from None
         except Exception as error:
             raise Unusable(f"--state {self.state}: {error}: name a file that can be written") from None
+        if options.platforms_only and options.state is None:
+            raise Unusable("--platforms-only needs --state: name the state of the server that runs time")
+        if not options.platforms_only and not self.tanks.claim_control():
+            raise Unusable("another wavetank up runs the time of this --state: stop it, or give --platforms-only")
         self.desk = Desk(
             self.tanks,
             {name: self._url(name) for name in self.ports if name != "control"},
             timer_handlers(),
             seed=options.seed,
             default_region=options.region,
-            control_url=self._url("control"),
+            control_url=options.control_url if options.platforms_only else self._url("control"),
             token=options.token,
+            runs_time=not options.platforms_only,
         )
         self._workers: list[BaseProcess] = []
         self._context = get_context("spawn")
@@ -191,6 +203,8 @@ class Up:
         known = {tank.id: tank for tank in self.tanks.list()}
         if "demo" in known:
             return self.desk.ready(known["demo"])
+        if self.options.platforms_only:
+            raise Unusable("there is no tank named demo in this --state: start the server that runs time first")
         clock: dict[str, Any] = {"mode": self.options.mode}
         if self.options.mode == "scaled":
             clock["scale"] = self.options.scale
@@ -208,7 +222,7 @@ class Up:
     def _start_worker(self) -> None:
         taken = {name: port for name, port in self.ports.items() if name != "control"}
         process = self._context.Process(
-            target=worker, args=(str(self.state), self.options.host, taken, self._their_end), daemon=True
+            target=worker, args=(self.state, self.options.host, taken, self._their_end), daemon=True
         )
         process.start()
         self._workers.append(process)
@@ -219,14 +233,17 @@ class Up:
         for _ in range(self.options.workers):
             self._start_worker()
         executor = ThreadPoolExecutor(WAITERS, thread_name_prefix="control")
-        control = _server(Adapter(create_app(self.desk), executor), self.options.host, self.ports["control"])
-        serving = asyncio.create_task(control.serve())
+        control, serving = None, None
+        if not self.options.platforms_only:
+            control = _server(Adapter(create_app(self.desk), executor), self.options.host, self.ports["control"])
+            serving = asyncio.create_task(control.serve())
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, stop.set)
-        for port in self.ports.values():
-            await _until_answering(self.options.host, port)
+        for name, port in self.ports.items():
+            if name != "control" or control is not None:
+                await _until_answering(self.options.host, port)
         self._announce(ready)
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -235,8 +252,9 @@ class Up:
                 self._replace_dead()
         self._stopping = True
         self.desk.close()
-        control.stop()  # type: ignore[no-untyped-call]
-        await serving
+        if control is not None and serving is not None:
+            control.stop()  # type: ignore[no-untyped-call]
+            await serving
         executor.shutdown(wait=False, cancel_futures=True)
         self._end()
 
@@ -252,7 +270,8 @@ class Up:
             partial = self.options.ready_file.with_name(self.options.ready_file.name + ".partial")
             partial.write_text(text + "\n", "utf-8")
             partial.replace(self.options.ready_file)
-        print(f"wavetank is up: control {ready['control']['url']}, tank {ready['tank']['id']}", file=sys.stderr)
+        control = ready["control"]["url"] or "elsewhere"
+        print(f"wavetank is up: control {control}, tank {ready['tank']['id']}", file=sys.stderr)
         for name in ("amplitude", "braze", "customerio"):
             print(f"  {name:<10} {ready[name]['url']}", file=sys.stderr)
         print(f"  Amplitude API key {ready['amplitude']['api_key']}, Ctrl-C stops", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ import requests
 from hypothesis import HealthCheck, settings
 
 from simulator.serving import Lab, serve
+from simulator.tank import Tanks
 
 os.environ.pop("WAVETANK_CLOCK_URL", None)
 # The same examples every time, and no verdict about the machine's speed.
@@ -51,6 +52,29 @@ class TankUnderTest:
 
     def digest(self) -> str:
         return self.lab.tanks.get(self.id).store.digest()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_ = "where tanks live that would be in memory: sqlite, or postgresql on a server of the tests' own"
+    parser.addoption("--store", choices=["sqlite", "postgresql"], default="sqlite", help=help_)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a real PostgreSQL."""
+    with servers.postgresql() as url:
+        yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _store(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.config.getoption("--store") == "sqlite":
+        yield
+        return
+    url, begin = request.getfixturevalue("postgresql"), Tanks.__init__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tanks, "__init__", lambda self, state=None: begin(self, state or servers.fresh(url)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, literal_column, select
+from sqlalchemy import Connection, bindparam, literal_column, select
 
 from simulator.amplitude import cohort_tables, cohorts, computations, tables
 from simulator.amplitude.cohorts import SOURCE, refused
+from simulator.dialect import json_members
 from simulator.exchange import Answer, Call, Found, Reason, Request
 from simulator.store import json_set
 from simulator.tank import Region, Tank, Tanks, UnknownTank
@@ -49,7 +50,7 @@ def _answer(call: Call, found: Any) -> Answer:
 
 def _all_keys(tank: Tank, cohort_id: str) -> list[str]:
     """Every user property that a member has."""
-    each = func.json_each(tables.properties.c.properties).table_valued("key", "value")
+    each = json_members(tables.properties.c.properties)
     member = cohort_tables.members.c
     held = cohort_tables.members.join(tables.properties, tables.properties.c.amplitude_id == member.amplitude_id)
     query = (

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Float,
     Select,
     String,
     Table,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 )
 
 from simulator.amplitude import cohort_tables, definitions, models, tables
+from simulator.dialect import decimal_text, json_number, json_text, json_type
 from simulator.store import json_set, metadata
 
 _AGGREGATE: Mapping[str, Any] = {"sum": func.sum, "min": func.min, "max": func.max, "avg": func.avg}
@@ -60,10 +60,10 @@ def _query(definition: Mapping[str, Any], now_ms: int, who: ColumnElement[bool])
         return select(person, cast(func.count(), String)).select_from(joined).where(*wanted).group_by(person)
     path = f'$.event_properties."{definition["property"]}"'
     if kind in _AGGREGATE:
-        number = func.json_type(events.c.event, path).in_(("integer", "real"))
-        value = cast(cast(_AGGREGATE[kind](func.json_extract(events.c.event, path)), Float), String)
+        number = json_type(events.c.event, path).in_(("integer", "real"))
+        value = decimal_text(_AGGREGATE[kind](json_number(events.c.event, path)))
         return select(person, value).select_from(joined).where(*wanted, number).group_by(person)
-    text = cast(definitions.text_of(events.c.event, path), String)
+    text = json_text(events.c.event, path)
     order = (events.c.time_ms, events.c.n) if kind == "first" else (events.c.time_ms.desc(), events.c.n.desc())
     place = func.row_number().over(partition_by=person, order_by=order).label("place")
     ranked = select(person.label("person"), text.label("value"), place).select_from(joined)

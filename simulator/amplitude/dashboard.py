@@ -10,10 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, cast, func, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
 
 from simulator.amplitude import event_states, rest_limits, segments, tables, usermap
 from simulator.amplitude.export import refused
+from simulator.dialect import json_integer, json_members
 from simulator.exchange import Answer, Call
 from simulator.tank import Tank
 
@@ -146,10 +147,10 @@ def _people(conn: Connection) -> tuple[Any, ColumnElement[Any]]:
         while into[gone] in into and into[gone] not in seen:
             seen.add(into[gone])
             into[gone] = into[into[gone]]
-    pairs = func.json_each(bindparam("merged", orjson.dumps(list(into.items())).decode())).table_valued("value")
+    pairs = json_members(bindparam("merged", orjson.dumps(list(into.items())).decode()))
     merged = select(
-        cast(func.json_extract(pairs.c.value, "$[0]"), BigInteger).label("gone"),
-        cast(func.json_extract(pairs.c.value, "$[1]"), BigInteger).label("now"),
+        json_integer(pairs.c.value, "$[0]").label("gone"),
+        json_integer(pairs.c.value, "$[1]").label("now"),
     ).cte("merged")
     events = tables.events
     joined = events.outerjoin(merged, merged.c.gone == events.c.amplitude_id)
@@ -166,10 +167,10 @@ def _counts(
     """``(point, group, people)`` for every point and group that has people."""
     events = tables.events
     joined, person = _people(conn)
-    points = func.json_each(bindparam("edges", orjson.dumps(edges).decode())).table_valued("key", "value")
+    points = json_members(bindparam("edges", orjson.dumps(edges).decode()))
     within = and_(
-        events.c.time_ms >= func.json_extract(points.c.value, "$[0]"),
-        events.c.time_ms < func.json_extract(points.c.value, "$[1]"),
+        events.c.time_ms >= json_integer(points.c.value, "$[0]"),
+        events.c.time_ms < json_integer(points.c.value, "$[1]"),
     )
     source = joined.join(points, within)
     if metric == "new":
@@ -178,7 +179,7 @@ def _counts(
         source = source.join(begun, and_(begun.c.person == person, begun.c.at == events.c.time_ms))
     columns = [points.c.key.label("point"), *([] if group is None else [group.label("grouped")])]
     query = select(*columns, func.count(person.distinct())).select_from(source).where(*conditions).group_by(*columns)
-    return [(row[0], None if group is None else row[1], row[-1]) for row in conn.execute(query)]
+    return [(int(row[0]), None if group is None else row[1], row[-1]) for row in conn.execute(query)]
 
 
 def _series(counts: list[tuple[int, str | None, int]], labels: list[str], grouped: bool) -> dict[str, Any]:

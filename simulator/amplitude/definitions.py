@@ -18,10 +18,11 @@ from typing import Any
 import jsonschema
 import orjson
 from jsonschema.exceptions import best_match
-from sqlalchemy import ColumnElement, Select, String, and_, case, cast, func, select, union
+from sqlalchemy import ColumnElement, Select, and_, func, select, union
 
 from simulator.amplitude import tables
 from simulator.amplitude.segments import OPERATORS, Invalid
+from simulator.dialect import json_text
 
 DAY_MS = 86_400_000
 _SCHEMA = Path(__file__).parent.parent / "contracts" / "amplitude_cohort_definition.json"
@@ -97,7 +98,7 @@ def events_of(clause: Mapping[str, Any], now_ms: int) -> list[ColumnElement[bool
     if clause["type"] == "event":
         wanted.append(events.c.event_type == clause["event_type"])
         for each in clause.get("where", ()):
-            wanted.append(_condition(text_of(events.c.event, f'$.event_properties."{each["property"]}"'), each))
+            wanted.append(_condition(json_text(events.c.event, f'$.event_properties."{each["property"]}"'), each))
     return wanted
 
 
@@ -112,15 +113,8 @@ def _picked(clause: Mapping[str, Any], now_ms: int) -> Select[Any]:
 def _by_property(clause: Mapping[str, Any]) -> Select[Any]:
     every, held = everybody().subquery("owners"), tables.properties
     joined = every.outerjoin(held, held.c.amplitude_id == every.c.person)
-    value = text_of(held.c.properties, f'$."{clause["property"]}"')
+    value = json_text(held.c.properties, f'$."{clause["property"]}"')
     return select(every.c.person).select_from(joined).where(_condition(value, clause))
-
-
-def text_of(document: Any, path: str) -> ColumnElement[Any]:
-    """A member of a JSON document as text; null and missing are NULL."""
-    kind = func.json_type(document, path)
-    value = cast(func.json_extract(document, path), String)
-    return case((kind == "true", "true"), (kind == "false", "false"), else_=value)
 
 
 def _condition(value: ColumnElement[Any], given: Mapping[str, Any]) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ from simulator.amplitude import identified, ingest, rows, tables, usermap
 from simulator.amplitude.callers import whole_number
 from simulator.amplitude.export import refused
 from simulator.amplitude.storing import REVENUE
+from simulator.dialect import json_integer, json_text
 from simulator.exchange import Answer, Call
 
 REST = "Amplitude docs, Dashboard REST API"
@@ -133,7 +134,7 @@ def _rest_of_session(conn: Connection, found: Sequence[Any], mine: Any, order: A
     if session == -1:
         return []
     last = found[-1]
-    same = func.json_extract(tables.events.c.event, "$.session_id") == session
+    same = json_integer(tables.events.c.event, "$.session_id") == session
     query = rows.query().where(mine, same).order_by(*order)
     together = list(conn.execute(query))
     return together[[row.n for row in together].index(last.n) + 1 :]
@@ -214,7 +215,7 @@ def _newest_of(conn: Connection, people: Sequence[int], mine: Any, part: str) ->
 def _newest_with(conn: Connection, mine: Any, names: Sequence[str]) -> Any:
     """The newest event that carries any of these fields: a group of fields is updated as a whole."""
     table = tables.events
-    carried = or_(*(func.json_extract(table.c.event, f"$.{name}").is_not(None) for name in names))
+    carried = or_(*(json_text(table.c.event, f"$.{name}").is_not(None) for name in names))
     query = select(table.c.event, table.c.time_ms, table.c.n).where(mine, carried)
     return conn.execute(query.order_by(table.c.time_ms.desc(), table.c.n.desc()).limit(1)).first()
 
@@ -227,7 +228,7 @@ def _location(row: Any) -> dict[str, Any] | None:
 def _sessions(conn: Connection, mine: Any) -> tuple[int, int]:
     """How many sessions there were, and how long they lasted in all (ms)."""
     table = tables.events
-    session = func.json_extract(table.c.event, "$.session_id")
+    session = json_integer(table.c.event, "$.session_id")
     lasted = func.max(table.c.time_ms) - func.min(table.c.time_ms)
     each = select(lasted.label("ms")).where(mine, session.is_not(None), session != -1).group_by(session).subquery()
     row = conn.execute(select(func.count(), func.coalesce(func.sum(each.c.ms), 0))).one()

@@ -36,7 +36,7 @@ def _propensity(conn: Connection, person: int, definition: Mapping[str, Any], pr
     joined, who = definitions.people_of_events()
     events = tables.events
     clause = {"type": "event", "event_type": definition["event_type"], "within_days": within}
-    days = func.count(((now_ms - events.c.time_ms) / DAY_MS).distinct())  # whole days: integers divide to integers
+    days = func.count(((now_ms - events.c.time_ms) // DAY_MS).distinct())
     query = select(who.label("person"), days.label("days")).select_from(joined)
     active = query.where(*definitions.events_of(clause, now_ms)).group_by(who).cte("active_days")
     mine = conn.execute(select(active.c.days).where(active.c.person == person)).scalar() or 0

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from simulator.amplitude import definitions, models, tables
+from simulator.dialect import json_text
 from simulator.tank import Tank
 
 MAX_ITEMS, DEFAULT_ITEMS = 100, 50
@@ -57,7 +58,7 @@ def _share(tank: Tank, rec_id: str, person: int) -> float:
 def _ranked(conn: Connection, person: int, definition: Mapping[str, Any]) -> list[str]:
     events = tables.events
     joined, who = definitions.people_of_events()
-    item = definitions.text_of(events.c.event, f'$.event_properties."{definition["item_property"]}"')
+    item = json_text(events.c.event, f'$.event_properties."{definition["item_property"]}"')
     had = (
         select(who.label("person"), item.label("item"))
         .select_from(joined)

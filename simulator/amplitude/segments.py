@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Float, String, and_, cast, func, not_, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, not_, or_, select
 
 from simulator.amplitude import tables
 from simulator.amplitude.cohort_tables import members
+from simulator.dialect import as_real, json_text, position
 from simulator.store import json_set
 
 NONE = "(none)"
@@ -39,9 +40,9 @@ def column(prop: str) -> ColumnElement[Any]:
     if prop in ("user_id", "device_id"):
         return events.c[prop]
     if prop in BUILT_IN:
-        return cast(func.json_extract(events.c.event, f"$.{BUILT_IN[prop]}"), String)
+        return json_text(events.c.event, f"$.{BUILT_IN[prop]}")
     if prop.startswith("gp:") and len(prop) > 3 and '"' not in prop and len(prop) < 1024:
-        return cast(func.json_extract(events.c.user_properties, f'$."{prop[3:]}"'), String)
+        return json_text(events.c.user_properties, f'$."{prop[3:]}"')
     raise Invalid(f"Invalid user property {prop}")
 
 
@@ -49,21 +50,21 @@ def _any_of(value: ColumnElement[Any], values: list[str]) -> ColumnElement[bool]
     plain = value.in_(json_set(each for each in values if each != NONE))
     elements = or_(*(_holds(value, each) for each in values if each != NONE)) if values != [NONE] else plain
     missing = value.is_(None) if NONE in values else plain
-    return func.coalesce(or_(plain, elements, missing), 0) == 1
+    return func.coalesce(or_(plain, elements, missing), false())
 
 
 def _holds(value: ColumnElement[Any], element: str) -> ColumnElement[bool]:
     """Whether a stored array has this element: arrays are compared by their JSON text."""
-    return and_(func.substr(value, 1, 1) == "[", func.instr(value, orjson.dumps(element).decode()) > 0)
+    return and_(func.substr(value, 1, 1) == "[", position(value, orjson.dumps(element).decode()) > 0)
 
 
 def _containing(value: ColumnElement[Any], values: list[str]) -> ColumnElement[bool]:
-    found = or_(*(func.instr(func.lower(value), each.lower()) > 0 for each in values))
-    return func.coalesce(found, 0) == 1
+    found = or_(*(position(func.lower(value), each.lower()) > 0 for each in values))
+    return func.coalesce(found, false())
 
 
 def _all_of(value: ColumnElement[Any], values: list[str]) -> ColumnElement[bool]:
-    return func.coalesce(and_(*(or_(value == each, _holds(value, each)) for each in values)), 0) == 1
+    return func.coalesce(and_(*(or_(value == each, _holds(value, each)) for each in values)), false())
 
 
 def _number(values: list[str]) -> float:
@@ -74,7 +75,7 @@ def _number(values: list[str]) -> float:
 
 
 def _order(compare: Callable[[Any, float], ColumnElement[bool]]) -> Callable[[Any, list[str]], ColumnElement[bool]]:
-    return lambda value, values: and_(value.is_not(None), compare(cast(value, Float), _number(values)))
+    return lambda value, values: and_(value.is_not(None), compare(as_real(value), _number(values)))
 
 
 OPERATORS: Mapping[str, Callable[[Any, list[str]], ColumnElement[bool]]] = {

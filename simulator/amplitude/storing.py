@@ -15,7 +15,7 @@ from simulator.amplitude import event_states, identified, retention, streams, ta
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
-from simulator.store import insert_rows, rows_in, upsert_rows
+from simulator.store import insert_rows, rows_in, run, upsert_rows
 from simulator.tank import Tank
 
 DAY_MS = 86_400_000
@@ -130,9 +130,9 @@ def store(
 
 
 def _count_duplicates(conn: Connection, insert_ids: Sequence[str]) -> None:
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-    conn.exec_driver_sql(
-        f"INSERT INTO amplitude_duplicates (insert_id, arrivals) VALUES ({mark}, 1) "
+    run(
+        conn,
+        "INSERT INTO amplitude_duplicates (insert_id, arrivals) VALUES (?, 1) "
         "ON CONFLICT (insert_id) DO UPDATE SET arrivals = amplitude_duplicates.arrivals + 1",
         [(each,) for each in insert_ids],
     )

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from simulator.braze import conversions, marketing
 from simulator.braze.messaging_tables import entries
-from simulator.store import rows_in
+from simulator.store import rows_in, run
 
 
 def leave(conn: Connection, uids: Iterable[int], did: Iterable[tuple[int, str, str]], now_ms: int) -> None:
@@ -30,9 +30,9 @@ def leave(conn: Connection, uids: Iterable[int], did: Iterable[tuple[int, str, s
         criteria = [] if canvas is None else canvas.data.get("exit", [])
         wanted = {(conversions.KINDS[each["type"]], each.get("name", "")) for each in criteria}
         gone += [n for n, uid, of in held if of == canvas_id and wanted & done.get(uid, set())]
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     if gone:
-        conn.exec_driver_sql(
-            f"UPDATE {entries.name} SET due_ms = NULL, exited_ms = {mark}, exit_reason = {mark} WHERE n = {mark}",
+        run(
+            conn,
+            f"UPDATE {entries.name} SET due_ms = NULL, exited_ms = ?, exit_reason = ? WHERE n = ?",
             [(now_ms, "exit criteria", n) for n in gone],
         )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from simulator.braze import data_points, identity
 from simulator.braze.user_tables import cohort_members, cohorts, identifiers, profiles
-from simulator.store import rows_in, upsert_rows
+from simulator.store import rows_in, run, upsert_rows
 from simulator.tank import Tank
 
 DAY_MS = 86_400_000
@@ -30,9 +30,8 @@ def apply_users(conn: Connection, tank: Tank, payload: Any, _received_ms: int, n
         if not removing:
             upsert_rows(conn, cohort_members, _COLUMNS, rows, _COLUMNS)
         elif rows:
-            mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-            sql = f"DELETE FROM braze_cohort_members WHERE cohort = {mark} AND uid = {mark}"
-            conn.exec_driver_sql(sql, rows)
+            sql = "DELETE FROM braze_cohort_members WHERE cohort = ? AND uid = ?"
+            run(conn, sql, rows)
         if not removing or tank.settings["braze.cohort_removal_points"]:
             data_points.add(conn, [(uid, now_ms // DAY_MS, 1) for uid in found], "cohort_import")
             total += len(found)

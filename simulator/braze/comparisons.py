@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, String, and_, case, cast, literal, not_, or_, select
 
 from simulator.braze import dates
+from simulator.dialect import as_number, glob, json_members, matches
 
 DAY_MS = 86_400_000
 _DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9]Z"
@@ -91,15 +92,15 @@ def _test(comparison: str, value: Any, sight: Sight) -> Test:
     if comparison == "matches_regex":
         if not is_pattern(value):
             raise Invalid(f"definition: {value[:100]!r} cannot be used as a regular expression")
-        return lambda type_, held: and_(type_ == "text", cast(held, String).regexp_match(value))
+        return lambda type_, held: and_(type_ == "text", matches(cast(held, String), value))
     if comparison == "includes_value":
         return _includes(value)
     if comparison in ORDERS:
-        return lambda type_, held: and_(type_.in_(("integer", "real")), ORDERS[comparison](held, value))
+        return lambda type_, held: and_(type_.in_(("integer", "real")), ORDERS[comparison](as_number(held), value))
     low, high = span(comparison, value, sight.now_ms)
     return lambda type_, held: and_(
         type_ == "text",
-        or_(cast(held, String).op("GLOB")(_DATE), cast(held, String).op("GLOB")(_DAY)),
+        or_(glob(_DATE, cast(held, String)), glob(_DAY, cast(held, String))),
         cast(held, String) > dates.shown(low),
         cast(held, String) < dates.shown(high),
     )
@@ -109,14 +110,14 @@ def equals(value: Any) -> Test:
     if isinstance(value, bool):
         return lambda type_, _held: type_ == ("true" if value else "false")
     if isinstance(value, str):
-        return lambda type_, held: and_(type_ == "text", held == value)
-    return lambda type_, held: and_(type_.in_(("integer", "real")), held == value)
+        return lambda type_, held: and_(type_ == "text", cast(held, String) == value)
+    return lambda type_, held: and_(type_.in_(("integer", "real")), as_number(held) == value)
 
 
 def _includes(value: Any) -> Test:
     def test(type_: ColumnElement[Any], held: ColumnElement[Any]) -> Condition:
         inside = case((type_ == "array", held), else_="[]")
-        item = func.json_each(inside).table_valued("value", "type", name="item")
+        item = json_members(inside, name="item")
         found = select(literal(1)).select_from(item).where(equals(value)(item.c.type, item.c.value))
         return found.correlate_except(item).exists()
 

@@ -16,7 +16,7 @@ from simulator.braze import message_counts, message_events
 from simulator.braze.identity import Profile
 from simulator.braze.marketing import Marketed
 from simulator.braze.messaging_tables import objects, windows
-from simulator.store import insert_rows, json_set, rows_in
+from simulator.store import insert_rows, json_set, rows_in, run
 
 KINDS: Mapping[str, str] = {
     "starts_session": "session",
@@ -101,10 +101,10 @@ def note(
                 events.append(_event(definition[0], facts, behavior, index, people[uid], at_ms))
                 send_id = facts["event"].get("send_id") or ""
                 counted.append((object_id, facts["part"], send_id, "", "conversions" + (str(index) if index else "")))
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     if converted:
-        conn.exec_driver_sql(
-            f"UPDATE {windows.name} SET converted = {mark} WHERE n = {mark}",
+        run(
+            conn,
+            f"UPDATE {windows.name} SET converted = ? WHERE n = ?",
             [(indexes, n) for n, indexes in converted.items()],
         )
     message_counts.add(conn, counted, now_ms)
@@ -144,7 +144,6 @@ def _event(
 
 def at_step(conn: Connection, uids: Iterable[int], canvas_id: str, event: Mapping[str, Any]) -> None:
     """Note that people of a Canvas received a step: from now on their conversions name it."""
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     changed = []
     for n, owner, text in rows_in(conn, windows, ("n", "object_id", "facts"), "uid", uids):
         facts = orjson.loads(text)
@@ -152,4 +151,4 @@ def at_step(conn: Connection, uids: Iterable[int], canvas_id: str, event: Mappin
             facts["event"] = {**facts["event"], "canvas_step_id": event["canvas_step_id"]}
             changed.append((orjson.dumps(facts).decode(), n))
     if changed:
-        conn.exec_driver_sql(f"UPDATE {windows.name} SET facts = {mark} WHERE n = {mark}", changed)
+        run(conn, f"UPDATE {windows.name} SET facts = ? WHERE n = ?", changed)

@@ -38,7 +38,7 @@ from simulator.braze.identity import Profile
 from simulator.braze.messaging_tables import contents, dispatches, entries, happenings, messages
 from simulator.braze.people import uuid_text
 from simulator.braze.reach import Target, Unreachable
-from simulator.store import insert_rows, json_set
+from simulator.store import insert_rows, json_set, run
 from simulator.tank import Tank
 
 PAGE = 500
@@ -191,8 +191,7 @@ def _settle(conn: Connection, tank: Tank, ready: Sequence[Ready], now_ms: int) -
         elif marketed is not None:
             conversions.at_step(conn, [each.row.uid], marketed.id, facts["event"])
     columns = "state = ?, due_ms = ?, attempts = ?, reason = ?, at_ms = ?, rendered = ?, calls = ?"
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-    conn.exec_driver_sql(f"UPDATE {messages.name} SET {columns} WHERE n = ?".replace("?", mark), rows)
+    run(conn, f"UPDATE {messages.name} SET {columns} WHERE n = ?", rows)
     insert_rows(conn, happenings, ("due_ms", "message_n", "uid", "type", "does", "properties"), laid)
     conversions.open_windows(conn, windows)
     message_counts.add(conn, counted, now_ms)

@@ -31,7 +31,7 @@ from simulator.braze.identity import Profile
 from simulator.braze.marketing import Marketed
 from simulator.braze.messaging_tables import contents, dispatches, entries, messages
 from simulator.braze.people import hex_text
-from simulator.store import insert_rows, rows_in, upsert_rows
+from simulator.store import insert_rows, rows_in, run, upsert_rows
 from simulator.tank import Tank
 
 EARLIEST_ZONE_MS = 14 * 3_600_000
@@ -299,12 +299,12 @@ def take_steps(conn: Connection, tank: Tank, now_ms: int) -> bool:
             moved.append(_moved(row, max(now_ms, following), now_ms))
         else:
             moved.append(_moved(row, None, now_ms, "completed"))
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     if moved:
         made.store(conn, tank, now_ms)
-        conn.exec_driver_sql(
-            f"UPDATE {entries.name} SET step = {mark}, due_ms = {mark}, exited_ms = {mark}, exit_reason = {mark} "
-            f"WHERE n = {mark}",
+        run(
+            conn,
+            f"UPDATE {entries.name} SET step = ?, due_ms = ?, exited_ms = ?, exit_reason = ? "
+            f"WHERE n = ?",
             [tuple(each.values()) for each in moved],
         )
     return bool(rows)

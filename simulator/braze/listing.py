@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Integer, Select, cast, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from simulator.braze import cohort_membership, dates, queries, segment_sizes, segments
 from simulator.braze.queries import APP, ENDING_AT, LENGTH, PAGE, SORT, UNIT, Parameter, asking
 from simulator.braze.refusals import refuse
 from simulator.braze.transport import Served
 from simulator.braze.user_tables import activity, names
+from simulator.dialect import json_integer, json_number, json_text
 from simulator.exchange import Answer, Call, Reason
 
 SOURCE = "Braze docs, Export"
@@ -155,14 +156,14 @@ def _rows(call: Call, asked: Asked, kind: str, name: str | None, *columns: Colum
     """``columns`` of what people did in the series' time, grouped by unit and by those named ``by_...``."""
     unit_ms, units = _buckets(asked, call.now_ms)
     a = activity.c
-    unit = cast(a.time_ms.op("/")(literal(unit_ms)), Integer).label("unit")
+    unit = (a.time_ms // unit_ms).label("unit")
     groups = [unit, *(each for each in columns if str(getattr(each, "name", "")).startswith("by_"))]
     end_ms = units.stop * unit_ms if asked["ending_at"] is None else asked["ending_at"] + 1
     query = select(unit, *columns).where(a.kind == kind, a.time_ms >= units.start * unit_ms, a.time_ms < end_ms)
     if name is not None:
         query = query.where(a.name == name)
     if asked.get("app_id") is not None:
-        held = a.name if kind == "session" else func.json_extract(a.detail, "$.app_id")
+        held = a.name if kind == "session" else json_text(a.detail, "$.app_id")
         query = query.where(held == asked["app_id"])
     if asked.get("segment_id") is not None:
         row = segments.find(call.conn, asked["segment_id"])
@@ -184,7 +185,7 @@ def _series(call: Call, asked: Asked, member: str, found: Mapping[int, Any]) -> 
 
 
 _TIMES = func.count().label("times")
-_QUANTITY = func.sum(func.coalesce(func.json_extract(activity.c.detail, "$.quantity"), 1)).label("quantity")
+_QUANTITY = func.sum(func.coalesce(json_integer(activity.c.detail, "$.quantity"), 1)).label("quantity")
 
 
 def _counted(call: Call, asked: Asked, kind: str, name: str | None, member: str) -> Answer:
@@ -210,8 +211,8 @@ def quantity_series(call: Call, asked: Asked) -> Answer:
 def revenue_series(call: Call, asked: Asked) -> Answer:
     """Price times quantity in US dollars, at the rates of the workspace."""
     detail = activity.c.detail
-    currency = func.upper(func.json_extract(detail, "$.currency")).label("by_currency")
-    price = func.json_extract(detail, "$.price") * func.coalesce(func.json_extract(detail, "$.quantity"), 1)
+    currency = func.upper(json_text(detail, "$.currency")).label("by_currency")
+    price = json_number(detail, "$.price") * func.coalesce(json_integer(detail, "$.quantity"), 1)
     query = _rows(call, asked, "purchase", asked["product"], currency, func.sum(price))
     if isinstance(query, Answer):
         return query

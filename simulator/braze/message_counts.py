@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from simulator.braze.messaging_tables import counts
+from simulator.dialect import run
 
 DAY_MS = 86_400_000
 
@@ -43,10 +44,10 @@ def add(conn: Connection, found: Iterable[Key], now_ms: int) -> None:
     if not tallied:
         return
     day = now_ms // DAY_MS
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-    conn.exec_driver_sql(
+    run(
+        conn,
         f"INSERT INTO {counts.name} (object_id, part, send_id, channel, what, day, number) "
-        f"VALUES ({', '.join([mark] * 7)}) ON CONFLICT (object_id, part, send_id, channel, day, what) "
+        f"VALUES ({', '.join('?' * 7)}) ON CONFLICT (object_id, part, send_id, channel, day, what) "
         f"DO UPDATE SET number = {counts.name}.number + excluded.number",
         [(*key, day, number) for key, number in sorted(tallied.items())],
     )

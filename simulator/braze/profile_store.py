@@ -17,7 +17,7 @@ from simulator.braze import data_points, dates
 from simulator.braze.applying import Effects
 from simulator.braze.identity import People, Profile
 from simulator.braze.user_tables import activity, counters, identifiers, names, profiles
-from simulator.store import insert_rows, rows_in, upsert_rows
+from simulator.store import insert_rows, rows_in, run, upsert_rows
 from simulator.tank import Tank
 
 FOLLOWING: list[Table] = [activity]
@@ -114,11 +114,8 @@ def save(conn: Connection, people: People, effects: Effects | None = None, sourc
         upsert_rows(conn, profiles, _COLUMNS, [_row(each) for each in changed], ("uid",))
         upsert_rows(conn, counters, ("name", "value"), [("writes", people.write_n)], ("name",))
     gone, come = people.identifier_changes()
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     if gone:
-        conn.exec_driver_sql(
-            f"DELETE FROM braze_identifiers WHERE value = {mark} AND kind = {mark} AND uid = {mark}", gone
-        )
+        run(conn, "DELETE FROM braze_identifiers WHERE value = ? AND kind = ? AND uid = ?", gone)
     insert_rows(conn, identifiers, ("value", "kind", "uid"), come)
     if effects is not None:
         insert_rows(conn, activity, ("uid", "kind", "name", "time_ms", "detail"), effects.activity)
@@ -127,7 +124,7 @@ def save(conn: Connection, people: People, effects: Effects | None = None, sourc
     if people.moved_activity:
         moved = [(new, old) for old, new in people.moved_activity]
         for table in FOLLOWING:
-            conn.exec_driver_sql(f"UPDATE {table.name} SET uid = {mark} WHERE uid = {mark}", moved)
+            run(conn, f"UPDATE {table.name} SET uid = ? WHERE uid = ?", moved)
 
 
 def note_names(conn: Connection, seen: dict[tuple[str, str], str]) -> None:

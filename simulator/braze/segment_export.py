@@ -35,6 +35,7 @@ from simulator.braze.people import uuid_text
 from simulator.braze.refusals import refuse
 from simulator.braze.transport import Body, Served
 from simulator.braze.user_tables import profiles
+from simulator.dialect import json_text
 from simulator.draining import Draining
 from simulator.exchange import Answer, Call, Found, Reason, Request
 from simulator.store import metadata
@@ -172,7 +173,7 @@ def _is_loopback(url: str) -> bool:
 def _uids(conn: Connection, tank: Tank, segment_id: str, now_ms: int, after: int) -> list[int]:
     query: Select[int]
     if segment_id == CONTROL_GROUP:
-        chosen = func.json_extract(profiles.c.data, "$.stats.control_group") == 1
+        chosen = json_text(profiles.c.data, "$.stats.control_group").in_(("true", "1"))
         query = select(profiles.c.uid).where(profiles.c.gone == "", chosen).order_by(profiles.c.uid)
     else:
         query = segments.members(conn, tank, segment_id, now_ms)

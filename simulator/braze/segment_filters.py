@@ -16,12 +16,13 @@ import jsonschema
 import jsonschema_rs
 import orjson
 from jsonschema.exceptions import best_match
-from sqlalchemy import ColumnElement, Integer, and_, case, cast, false, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, and_, case, false, func, literal, not_, or_, select
 
 from simulator.braze import email_tables
 from simulator.braze.comparisons import DAY_MS, ORDERS, Condition, Invalid, Sight, Test, compared, equals, exists, span
 from simulator.braze.user_tables import activity, cohort_members, cohorts
 from simulator.braze.user_tables import profiles as p
+from simulator.dialect import json_integer, json_members, json_number, json_size, json_text
 
 MAX_DEPTH, MAX_FILTERS = 8, 200
 """Deeper or longer definitions are refused (inferred): the database nests conditions only so deep."""
@@ -77,11 +78,11 @@ def where_(node: Mapping[str, Any], sight: Sight) -> Condition:
 def _attribute(path: str, keys: list[str], test: Test) -> Condition:
     """Whether the member of ``data`` below ``path`` has a value that passes. Names are compared as values, since
     they may hold anything that a JSON path gives a meaning."""
-    each = func.json_each(p.c.data, path).table_valued("key", "value", "type", name="each_0")
+    each = json_members(p.c.data, path, "each_0")
     query = select(literal(1)).select_from(each).where(each.c.key == keys[0]).correlate(p)
     for number, key in enumerate(keys[1:], 1):
         inside = case((each.c.type == "object", each.c.value), else_="{}")
-        each = func.json_each(inside).table_valued("key", "value", "type", name=f"each_{number}")
+        each = json_members(inside, name=f"each_{number}")
         query = query.join(each, literal(1) == 1).where(each.c.key == key)
     return query.where(each.c.type != "null", test(each.c.type, each.c.value)).exists()
 
@@ -104,13 +105,9 @@ def _external_id(given: Mapping[str, Any], sight: Sight) -> Condition:
 # -- figures, counts and instants
 
 
-def _stat(path: str) -> ColumnElement[Any]:
-    return func.json_extract(p.c.data, path)
-
-
 def _figure(path: str) -> Callable[[Mapping[str, Any], Sight], Condition]:
     def condition(given: Mapping[str, Any], _sight: Sight) -> Condition:
-        found: Condition = ORDERS[given["comparison"]](func.coalesce(_stat(path), 0), given["value"])
+        found: Condition = ORDERS[given["comparison"]](func.coalesce(json_number(p.c.data, path), 0), given["value"])
         return found
 
     return condition
@@ -118,8 +115,8 @@ def _figure(path: str) -> Callable[[Mapping[str, Any], Sight], Condition]:
 
 def _tally(path: str, name: str, index: int) -> ColumnElement[Any]:
     """``first ms``, ``last ms`` or ``count`` of an event or product, NULL when there is none."""
-    each = func.json_each(p.c.data, path).table_valued("key", "value", name="tally")
-    query = select(func.json_extract(each.c.value, f"$[{index}]")).select_from(each).where(each.c.key == name)
+    each = json_members(p.c.data, path, "tally")
+    query = select(json_integer(each.c.value, f"$[{index}]")).select_from(each).where(each.c.key == name)
     return query.correlate(p).scalar_subquery()
 
 
@@ -128,7 +125,7 @@ def _counted(kind: str, path: str, name_of: str) -> Callable[[Mapping[str, Any],
         name, value = given.get(name_of), given["value"]
         if "days" in given:
             return _recent(kind, name, given["comparison"], value, sight.now_ms - given["days"] * DAY_MS)
-        held = _stat("$.stats.purchases") if name is None else _tally(path, name, 2)
+        held = json_integer(p.c.data, "$.stats.purchases") if name is None else _tally(path, name, 2)
         found: Condition = ORDERS[given["comparison"]](func.coalesce(held, 0), value)
         return found
 
@@ -138,7 +135,7 @@ def _counted(kind: str, path: str, name_of: str) -> Callable[[Mapping[str, Any],
 def _recent(kind: str, name: str | None, comparison: str, value: int, since_ms: int) -> Condition:
     """So often since an instant. Who never did it is in no group, so what takes 0 is asked the other way round."""
     a = activity.c
-    times = func.count() if kind == "event" else func.sum(func.coalesce(func.json_extract(a.detail, "$.quantity"), 1))
+    times = func.count() if kind == "event" else func.sum(func.coalesce(json_integer(a.detail, "$.quantity"), 1))
     query = select(a.uid).where(a.kind == kind, a.time_ms > since_ms).group_by(a.uid)
     if name is not None:
         query = query.where(a.name == name)
@@ -153,7 +150,7 @@ def _instant(
 ) -> Callable[[Mapping[str, Any], Sight], Condition]:
     def condition(given: Mapping[str, Any], sight: Sight) -> Condition:
         low, high = span(given["comparison"], given["value"], sight.now_ms)
-        at_ms = cast(held(given), Integer)
+        at_ms = held(given)
         return func.coalesce(and_(at_ms > low, at_ms < high), false())
 
     return condition
@@ -161,17 +158,17 @@ def _instant(
 
 def _app(given: Mapping[str, Any], first: bool) -> ColumnElement[Any]:
     if "app" not in given:
-        return _stat(f"$.stats.{'first' if first else 'last'}_session_ms")
-    each = func.json_each(p.c.data, "$.apps").table_valued("key", "value", name="app")
+        return json_integer(p.c.data, f"$.stats.{'first' if first else 'last'}_session_ms")
+    each = json_members(p.c.data, "$.apps", "app")
     member = f"$.{'first' if first else 'last'}_ms"
-    query = select(func.json_extract(each.c.value, member)).select_from(each).where(each.c.key == given["app"])
+    query = select(json_integer(each.c.value, member)).select_from(each).where(each.c.key == given["app"])
     return query.correlate(p).scalar_subquery()
 
 
 def _purchase_time(given: Mapping[str, Any], first: bool) -> ColumnElement[Any]:
     if "product_id" in given:
         return _tally("$.purchases", given["product_id"], 0 if first else 1)
-    return _stat(f"$.stats.{'first' if first else 'last'}_purchase_ms")
+    return json_integer(p.c.data, f"$.stats.{'first' if first else 'last'}_purchase_ms")
 
 
 # -- states
@@ -179,7 +176,7 @@ def _purchase_time(given: Mapping[str, Any], first: bool) -> ColumnElement[Any]:
 
 def _state(name: str) -> Callable[[Mapping[str, Any], Sight], Condition]:
     def condition(given: Mapping[str, Any], _sight: Sight) -> Condition:
-        held = func.coalesce(_stat(f"$.standard.{name}"), "subscribed")
+        held = func.coalesce(json_text(p.c.data, f"$.standard.{name}"), "subscribed")
         found: Condition = held == given["value"]
         return found if given["comparison"] == "is" else not_(found)
 
@@ -196,17 +193,17 @@ def _group(given: Mapping[str, Any], sight: Sight) -> Condition:
 
 def _push_enabled(given: Mapping[str, Any], _sight: Sight) -> Condition:
     able = and_(
-        func.coalesce(func.json_array_length(p.c.data, "$.tokens"), 0) > 0,
-        func.coalesce(_stat("$.standard.push_subscribe"), "subscribed") != "unsubscribed",
+        func.coalesce(json_size(p.c.data, "$.tokens"), 0) > 0,
+        func.coalesce(json_text(p.c.data, "$.standard.push_subscribe"), "subscribed") != "unsubscribed",
     )
     return able if given["value"] else not_(able)
 
 
 def _email_available(given: Mapping[str, Any], _sight: Sight) -> Condition:
     able = and_(
-        _stat("$.standard.email").is_not(None),
-        func.coalesce(_stat("$.standard.email_subscribe"), "subscribed") != "unsubscribed",
-        _stat("$.standard.email").not_in(email_tables.suppressed()),
+        json_text(p.c.data, "$.standard.email").is_not(None),
+        func.coalesce(json_text(p.c.data, "$.standard.email_subscribe"), "subscribed") != "unsubscribed",
+        json_text(p.c.data, "$.standard.email").not_in(email_tables.suppressed()),
     )
     able = func.coalesce(able, false())
     return able if given["value"] else not_(able)

@@ -24,7 +24,7 @@ from simulator.braze import (
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
 from simulator.braze.user_tables import cohort_members, cohorts
-from simulator.store import json_set, upsert_rows
+from simulator.store import json_set, run, upsert_rows
 from simulator.tank import Tank
 
 Key = tuple[str, str]
@@ -197,8 +197,7 @@ def leave_cohorts(conn: Connection, gone: Mapping[int, int | None], *, carry: bo
     rows = [tuple(row) for row in conn.execute(query.where(table.c.uid.in_(json_set(gone))))]
     if not rows:
         return
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
-    conn.exec_driver_sql(f"DELETE FROM braze_cohort_members WHERE cohort = {mark} AND uid = {mark}", rows)
+    run(conn, "DELETE FROM braze_cohort_members WHERE cohort = ? AND uid = ?", rows)
     if carry:
         entering = [(cohort, gone[uid]) for cohort, uid in rows if gone[uid] is not None]
         upsert_rows(conn, cohort_members, ("cohort", "uid"), entering, ("cohort", "uid"))
@@ -216,9 +215,8 @@ def delete(conn: Connection, tank: Tank, entries: Any, _received_ms: int, now_ms
         erase(people.profiles[uid])
     profile_store.save(conn, people)
     leave_cohorts(conn, gone, carry=False)
-    mark = "?" if conn.dialect.paramstyle == "qmark" else "%s"
     if gone:
-        conn.exec_driver_sql(f"DELETE FROM braze_activity WHERE uid = {mark}", [(uid,) for uid in gone])
+        run(conn, "DELETE FROM braze_activity WHERE uid = ?", [(uid,) for uid in gone])
     return 0
 
 

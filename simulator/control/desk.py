@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from simulator import clock as clocks
 from simulator.amplitude.cohort_computing import active_id
 from simulator.customerio.workspace import ACCOUNT_ID, WORKSPACE_ID
+from simulator.snapshots import Shelf, shelf
 from simulator.tank import Tank, Tanks
 from simulator.timekeeper import Handler, Timekeeper
 
@@ -27,6 +25,7 @@ class Desk:
     :param urls: base URL by platform app name (see :data:`simulator.apps.PLATFORMS`).
     :param snapshots: folder for snapshots; None puts them beside the state file.
     :param default_region: region of a tank whose spec names none.
+    :param runs_time: False where another process runs the tanks' time: nothing may be asked but :meth:`ready`.
     """
 
     def __init__(
@@ -40,6 +39,7 @@ class Desk:
         default_region: str = "us",
         control_url: str = "",
         token: str | None = None,
+        runs_time: bool = True,
     ) -> None:
         self.tanks = tanks
         self.urls = dict(urls)
@@ -53,7 +53,7 @@ class Desk:
         self._keepers: dict[str, Timekeeper] = {}
         self._lock = threading.RLock()
         self._made = 0
-        for tank in tanks.list():
+        for tank in tanks.list() if runs_time else ():
             self.keeper(tank)
 
     # -- tanks
@@ -117,41 +117,34 @@ class Desk:
 
     # -- snapshots
 
-    def _folder(self, tank_id: str) -> Path:
-        assert self._snapshots is not None
-        folder = self._snapshots / tank_id
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def _shelf(self, tank: Tank) -> Shelf:
+        return shelf(tank.store, None if self._snapshots is None else self._snapshots / tank.id)
 
     def snapshot(self, tank_id: str, name: str) -> dict[str, Any]:
         """Keep a copy of the tank as it is now; a snapshot of the same name is replaced."""
         tank = self.tanks.get(tank_id)
-        folder = self._folder(tank_id)
-        tank.store.snapshot(folder / f"{name}.db")
-        kept = {
-            "name": name,
+        note = {
             "tank_time": clocks.iso(tank.clock.now_ms()),
             "credentials": tank.credentials(),
-            "revoked": self.tanks.revocations(tank_id),
+            "revoked": list(self.tanks.revocations(tank_id)),
         }
-        (folder / f"{name}.json").write_bytes(orjson.dumps(kept))
-        return {"name": name, "tank_time": kept["tank_time"]}
+        self._shelf(tank).keep(name, note)
+        return {"name": name, "tank_time": note["tank_time"]}
 
     def snapshots(self, tank_id: str) -> list[dict[str, Any]]:
         """The tank's snapshots by name."""
-        self.tanks.get(tank_id)
-        kept = [orjson.loads(path.read_bytes()) for path in sorted(self._folder(tank_id).glob("*.json"))]
+        kept = self._shelf(self.tanks.get(tank_id)).kept()
         return [{"name": each["name"], "tank_time": each["tank_time"]} for each in kept]
 
     def restore(self, tank_id: str, name: str) -> dict[str, Any]:
         """Take the tank back to a snapshot. Raises NotThere."""
         tank = self.tanks.get(tank_id)
-        folder = self._folder(tank_id)
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name) or not (folder / f"{name}.db").exists():
+        known = {each["name"] for each in self._shelf(tank).kept()}
+        if name not in known:
             raise NotThere(f"snapshot {name!r} of tank {tank_id!r} does not exist")
         self._stop_keeper(tank_id)
-        tank.store.restore(folder / f"{name}.db")
-        kept = orjson.loads((folder / f"{name}.json").read_bytes())
+        kept = self._shelf(tank).take_back(name)
+        assert kept is not None
         for credential, value in kept["credentials"].items():
             self.tanks.set_credential(tank_id, credential, value=value, revoked=credential in kept["revoked"])
         self.keeper(tank)
