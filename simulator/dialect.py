@@ -437,7 +437,7 @@ CREATE OR REPLACE FUNCTION json_text(document text, path text[]) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT json_of($1) #>> $2';
 CREATE OR REPLACE FUNCTION as_number(given text) RETURNS double precision
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN $1 ~ '^-?[0-9]{1,300}(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$' THEN $1::double precision END
+    SELECT CASE WHEN $1 ~ '^-?[0-9]{1,200}(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$' THEN $1::double precision END
   $$;
 CREATE OR REPLACE FUNCTION json_number(document text, path text[]) RETURNS double precision
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
