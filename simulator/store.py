@@ -48,6 +48,10 @@ class Store(ABC):
     def read(self) -> AbstractContextManager[Connection]:
         """A consistent view for reading."""
 
+    def scan(self) -> AbstractContextManager[Connection]:
+        """As :meth:`read`, for reading through many rows once: keeps next to nothing of them in memory."""
+        return self.read()
+
     @abstractmethod
     def clear(self) -> None:
         """Empty every table."""
@@ -140,7 +144,6 @@ class SqliteStore(Store):
 
     @contextmanager
     def scan(self) -> Iterator[Connection]:
-        """As :meth:`read`, for reading through many rows once: keeps next to nothing of them in memory."""
         with self.read() as conn:
             if self.path is None:
                 yield conn

@@ -303,8 +303,7 @@ def take_steps(conn: Connection, tank: Tank, now_ms: int) -> bool:
         made.store(conn, tank, now_ms)
         run(
             conn,
-            f"UPDATE {entries.name} SET step = ?, due_ms = ?, exited_ms = ?, exit_reason = ? "
-            f"WHERE n = ?",
+            f"UPDATE {entries.name} SET step = ?, due_ms = ?, exited_ms = ?, exit_reason = ? WHERE n = ?",
             [tuple(each.values()) for each in moved],
         )
     return bool(rows)

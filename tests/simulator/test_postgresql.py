@@ -198,7 +198,11 @@ def test_snapshots_and_reset(labs: tuple[Lab, Lab]) -> None:
 def test_limits_are_exact_over_processes(state: str) -> None:
     command = [sys.executable, "benchmarks/admissions.py", "--arrivals", "240", "--per-phase", "80"]
     run = subprocess.run(
-        [*command, "--processes", "2", "--state", state, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [*command, "--processes", "2", "--state", state, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
