@@ -78,13 +78,6 @@ def _store(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """The URL of a real PostgreSQL."""
-    with servers.postgresql() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     with serve(seed=0) as running:
         yield running
