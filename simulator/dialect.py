@@ -28,7 +28,6 @@ from sqlalchemy import (
     Float,
     Integer,
     LargeBinary,
-    Select,
     String,
     Table,
     TableValuedAlias,
@@ -167,13 +166,15 @@ def _each_postgresql(element: _Each, compiler: Any, **kw: Any) -> str:
     return f"each_value({compiler.process(element.clauses, **kw)})"
 
 
-def json_set(values: Iterable[Any]) -> Select[tuple[Any]]:
+def json_set(values: Iterable[Any]) -> Any:
     """A one-column subquery over ``values`` (all texts or all whole numbers): ``column.in_(json_set(ids))``.
 
     They are bound as one parameter: one statement serves any number of values, which keeps set-based reads cheap and
-    cached.
+    cached. Of nothing it is an empty list, which takes the type of any column.
     """
     given = list(values)
+    if not given:
+        return []
     odd = _with_nul(given)
     plain = [value for value in given if value not in odd] if odd else given
     numbers = bool(plain) and all(isinstance(each, int) for each in plain)

@@ -237,6 +237,7 @@ def _read(url: str) -> tuple[URL, str | None]:
 def _engine(url: URL) -> Engine:
     try:
         import psycopg
+        from psycopg.adapt import Loader as BaseLoader
         from psycopg.types.string import TextLoader
     except ImportError:
         raise Unreachable("the PostgreSQL driver is missing: pip install 'wavetank[postgresql]'") from None
@@ -261,6 +262,13 @@ def _engine(url: URL) -> Engine:
             text = super().load(data)
             return text.replace(ZERO, "\0") if "\U0010ffff" in text else text  # type: ignore[arg-type]
 
+    class Number(BaseLoader):
+        """A sum of whole numbers is numeric in PostgreSQL; as in SQLite it is a whole number here."""
+
+        def load(self, data: Any) -> Any:
+            text = bytes(data)
+            return int(text) if text.lstrip(b"-").isdigit() else float(text)
+
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         isolation_level="AUTOCOMMIT",
@@ -275,6 +283,7 @@ def _engine(url: URL) -> Engine:
     def prepare(connection: Any, _record: object) -> None:
         connection.adapters.register_loader("text", Loader)
         connection.adapters.register_loader("varchar", Loader)
+        connection.adapters.register_loader("numeric", Number)
         connection.add_notice_handler(lambda _notice: None)
 
     event.listen(engine, "connect", prepare)

@@ -46,8 +46,8 @@ def read(conn: Connection, after: int = 0, limit: int = 1000) -> dict[str, Any]:
         select(profiles.c.uid, profiles.c.braze_id, profiles.c.external_id, table.c.day, table.c.source, total)
         .join(profiles, profiles.c.uid == table.c.uid)
         .where(table.c.uid.in_(json_set(uids)))
-        .group_by(table.c.uid, table.c.day, table.c.source)
-        .order_by(table.c.uid, table.c.day, table.c.source)
+        .group_by(profiles.c.uid, table.c.day, table.c.source)
+        .order_by(profiles.c.uid, table.c.day, table.c.source)
     )
     return {
         "total": sum(int(row[1]) for row in sources),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import postgresql as servers
 from click.testing import CliRunner
 
 from wavetank import main
@@ -39,3 +40,10 @@ def test_a_connector_that_ignores_429_fails_because_it_loses_events() -> None:
     assert broken.keys() == {"lost"}
     assert broken["lost"] > 0
     assert any("taken and not in Amplitude" in line for line in found["differences"])
+
+
+def test_two_processes_on_postgresql_are_reconciled_to_the_event(postgresql: str) -> None:
+    where = ("--state", servers.fresh(postgresql), "--simulator-workers", "2")
+    code, found = load(str(HERE / "small-writes.yaml"), "--workers", "2", *where)
+    assert (code, found["differences"]) == (0, []), found
+    assert found["counts"]["stored"] == 60 * 10 + 20 * 100

@@ -14,7 +14,7 @@ from typing import Any
 import postgresql as servers
 import pytest
 import requests
-from sqlalchemy import column, literal, select
+from sqlalchemy import BigInteger, column, func, literal, select
 from test_up import up, wavetank
 
 from simulator.dialect import (
@@ -91,6 +91,10 @@ def test_expressions_mean_the_same(state: str) -> None:
             3,
             2**40,
         ]
+        for empty in (literal(5).in_(json_set([])), literal("5").in_(json_set([]))):
+            assert not conn.execute(select(empty)).scalar()
+        total = conn.execute(select(func.sum(literal(2**40, BigInteger)), func.avg(literal(2, BigInteger)))).one()
+        assert [type(total[0]), *total] == [int, 2**40, 2]
     tanks.close()
 
 
@@ -174,6 +178,9 @@ def test_track_and_segments(labs: tuple[Lab, Lab]) -> None:
         call("POST", "control /clock/advance", {"by": "1m"})
         series = "/purchases/revenue_series?length=2"
         assert call("GET", f"braze {series}")["data"][-1]["revenue"] == 19.0
+        assert call("GET", "braze /purchases/quantity_series?length=2")["data"][-1]["purchase_quantity"] == 2
+        assert call("GET", "control /braze/data-points")["total"] > 0
+        call("GET", "control /braze/data-points?after=1000")
 
     both(labs, play)
 
