@@ -113,6 +113,12 @@ class View:
         return found
 
     @cached_property
+    def messages(self) -> list[dict[str, Any]]:
+        """Messages of Braze, in order."""
+        found: list[dict[str, Any]] = self._control.call("GET", "/braze/messages", limit=1000)["messages"]
+        return found
+
+    @cached_property
     def data_points(self) -> dict[str, Any]:
         found: dict[str, Any] = self._control.call("GET", "/braze/data-points")
         return found

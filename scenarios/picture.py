@@ -1,4 +1,4 @@
-"""The delivery timeline of a scenario as an SVG: emitted, fed, uploaded, stored, over tank time."""
+"""The timeline of a scenario as an SVG: from Braze to Amplitude, and what goes the other way, over tank time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ LANES = (
     ("uploaded", "sent to Amplitude"),
     ("stored", "in Amplitude"),
 )
-WIDTH, LEFT, TOP, STEP = 860, 130, 18, 34
+"""The way of an event from Braze to Amplitude: always drawn."""
+BACK = (
+    ("read", "read from Amplitude"),
+    ("to_braze", "sent to Braze"),
+    ("messages", "messages of Braze"),
+)
+"""The way back: what a scenario has of it is drawn below."""
+WIDTH, LEFT, TOP, STEP = 860, 140, 18, 34
 
 
 def picture(points: Sequence[Mapping[str, Any]]) -> markupsafe.Markup:
     """An inline SVG; time is drawn so that idle spans do not squeeze the rest."""
     instants = sorted({point["at_ms"] for point in points})
     places = _places(instants)
-    height = TOP + STEP * len(LANES) + 26
+    there = {point["lane"] for point in points}
+    lanes = (*LANES, *(each for each in BACK if each[0] in there))
+    height = TOP + STEP * len(lanes) + 26
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" class="timeline" aria-label="delivery timeline">']
     rows = {}
-    for row, (lane, title) in enumerate(LANES):
+    for row, (lane, title) in enumerate(lanes):
         y = TOP + STEP * row + STEP // 2
         rows[lane] = y
         parts.append(f'<text x="{LEFT - 14}" y="{y + 4}" text-anchor="end">{title}</text>')
