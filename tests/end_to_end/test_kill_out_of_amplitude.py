@@ -123,7 +123,7 @@ def _quiet(processes: Processes, flow: str) -> None:
 def test_answers_that_are_lost_make_exactly_the_repetitions_that_the_outbox_tells_of(tmp_path: Path) -> None:
     every = [(f"person-{person}", "Bought") for person in range(PEOPLE)]
     with running(tmp_path, integration=STREAM) as processes:
-        fault = {"platform": "braze", "route": "/users/track", "kind": "reset_after", "count": 2}
+        fault = {"platform": "braze", "route": "/users/track", "kind": "reset_after", "times": 2}
         control(processes, "POST", "/faults", fault)
         url = f"http://127.0.0.1:{processes.port}/feeds/amplitude/events"
         control(processes, "PUT", "/feeds/amplitude/events", {"url": url})
