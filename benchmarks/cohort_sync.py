@@ -75,6 +75,8 @@ class Bench:
         for at in range(0, len(self.everybody), 2_000):
             events = [{"user_id": each, "event_type": "Seen"} for each in self.everybody[at : at + 2_000]]
             self.call("POST", f"{amplitude['url']}/batch", {"api_key": amplitude["api_key"], "events": events})
+            if at % 50_000 == 0:
+                self.advance("1m")  # a project has its limit too
         key = {"Authorization": f"Bearer {braze['rest_api_key']}"}
         for at in range(0, len(self.everybody), 75):
             given = [{"external_id": each, "tier": "gold"} for each in self.everybody[at : at + 75]]
