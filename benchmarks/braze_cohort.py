@@ -62,7 +62,7 @@ def measure(members: int, folder: Path) -> dict[str, list[float]]:
         passed.append((time.perf_counter() - began) * 1000)
         cpu.append((time.process_time() - busy) * 1000)
     with tank.store.read() as conn:
-        held = conn.exec_driver_sql("SELECT count(*) FROM braze_cohort_members").scalar()
+        held = conn.exec_driver_sql("SELECT sum(size) FROM braze_cohort_blocks").scalar()
     tanks.close()
     if held != members:
         raise SystemExit(f"the cohort has {held} members instead of {members}")

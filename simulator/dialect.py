@@ -473,6 +473,8 @@ CREATE OR REPLACE FUNCTION json_members(document text, path text[]) RETURNS TABL
   $$;
 CREATE OR REPLACE FUNCTION substr(given text, start bigint, count bigint) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT pg_catalog.substr($1, $2::integer, $3::integer)';
+CREATE OR REPLACE FUNCTION substr(given bytea, start bigint, count bigint) RETURNS bytea
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT pg_catalog.substr($1, $2::integer, $3::integer)';
 CREATE OR REPLACE FUNCTION decimal_text(given double precision) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN $1::text ~ '^-?[0-9]+$' THEN $1::text || '.0' ELSE $1::text END

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
-from simulator.braze import data_points, identity
-from simulator.braze.user_tables import cohort_members, cohorts, identifiers, profiles
-from simulator.store import rows_in, run, upsert_rows
+from simulator.braze import cohort_blocks, data_points, identity
+from simulator.braze.user_tables import cohorts, identifiers, profiles
+from simulator.store import rows_in
 from simulator.tank import Tank
 
 DAY_MS = 86_400_000
-_COLUMNS = ("cohort", "uid")
 
 
 def apply_users(conn: Connection, tank: Tank, payload: Any, _received_ms: int, now_ms: int) -> int:
@@ -25,13 +24,8 @@ def apply_users(conn: Connection, tank: Tank, payload: Any, _received_ms: int, n
     cohort, total = payload["cohort"], 0
     for change in payload["changes"]:
         found = sorted(matched(conn, change))
-        rows = [(cohort, uid) for uid in found]
         removing = change.get("should_remove", False)
-        if not removing:
-            upsert_rows(conn, cohort_members, _COLUMNS, rows, _COLUMNS)
-        elif rows:
-            sql = "DELETE FROM braze_cohort_members WHERE cohort = ? AND uid = ?"
-            run(conn, sql, rows)
+        (cohort_blocks.discard if removing else cohort_blocks.add)(conn, cohort, found)
         if not removing or tank.settings["braze.cohort_removal_points"]:
             data_points.add(conn, [(uid, now_ms // DAY_MS, 1) for uid in found], "cohort_import")
             total += len(found)
@@ -77,9 +71,7 @@ def titles(conn: Connection) -> dict[tuple[str, str], str]:
 
 def listed(conn: Connection) -> list[dict[str, Any]]:
     """Every cohort with its filter, title and size."""
-    members = cohort_members
-    counted = conn.execute(select(members.c.cohort, func.count()).group_by(members.c.cohort))
-    sizes = {row[0]: row[1] for row in counted}
+    sizes = cohort_blocks.sizes(conn)
     return [
         {
             "partner": row.partner,
@@ -96,7 +88,6 @@ def listed(conn: Connection) -> list[dict[str, Any]]:
 
 def member_uids(conn: Connection, partner: str, cohort_id: str) -> list[int]:
     """The numbers of a cohort's members, in order."""
-    table = cohort_members
-    query = select(table.c.uid).join(cohorts, cohorts.c.number == table.c.cohort)
     mine = (cohorts.c.partner == partner, cohorts.c.cohort_id == cohort_id)
-    return list(conn.execute(query.where(*mine).order_by(table.c.uid)).scalars())
+    number = conn.execute(select(cohorts.c.number).where(*mine)).scalar()
+    return [] if number is None else cohort_blocks.uids(conn, number)

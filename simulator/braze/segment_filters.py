@@ -18,9 +18,9 @@ import orjson
 from jsonschema.exceptions import best_match
 from sqlalchemy import ColumnElement, and_, case, false, func, literal, not_, or_, select
 
-from simulator.braze import email_tables
+from simulator.braze import cohort_blocks, email_tables
 from simulator.braze.comparisons import DAY_MS, ORDERS, Condition, Invalid, Sight, Test, compared, equals, exists, span
-from simulator.braze.user_tables import activity, cohort_members, cohorts
+from simulator.braze.user_tables import activity
 from simulator.braze.user_tables import profiles as p
 from simulator.dialect import json_integer, json_members, json_number, json_size, json_text
 
@@ -210,10 +210,7 @@ def _email_available(given: Mapping[str, Any], _sight: Sight) -> Condition:
 
 
 def _cohort(given: Mapping[str, Any], _sight: Sight) -> Condition:
-    members = select(cohort_members.c.uid).join(cohorts, cohorts.c.number == cohort_members.c.cohort)
-    inside = p.c.uid.in_(
-        members.where(cohorts.c.partner == given["partner"], cohorts.c.cohort_id == given["cohort_id"])
-    )
+    inside = cohort_blocks.inside(p.c.uid, given["partner"], given["cohort_id"])
     return inside if given["comparison"] == "is" else not_(inside)
 
 

@@ -6,7 +6,7 @@ identifier table, so that a request of any mix of identifiers is resolved by a s
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, text
 
 from simulator.store import metadata
 
@@ -85,17 +85,21 @@ cohorts = Table(
     metadata,
     Column("partner", String, primary_key=True),
     Column("cohort_id", String, primary_key=True),
-    # Stands for the pair in the members' table, whose rows are many and so have to be short.
+    # Stands for the pair in the table of its members.
     Column("number", Integer, nullable=False, unique=True),
     Column("name", String),
     Column("created_at", String),
     Column("changed_ms", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-cohort_members = Table(
-    "braze_cohort_members",
+cohort_blocks = Table(
+    "braze_cohort_blocks",
     metadata,
     Column("cohort", Integer, primary_key=True),
-    Column("uid", Integer, primary_key=True),
-    sqlite_with_rowid=False,
+    # Profile numbers divided by the length of a block
+    Column("block", Integer, primary_key=True),
+    # One byte for each number: '1' for a member, else '0'
+    Column("marks", LargeBinary, nullable=False),
+    # How many '1' there are
+    Column("size", Integer, nullable=False),
 )

@@ -9,11 +9,12 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from simulator.braze import (
     applying,
     attributes,
+    cohort_blocks,
     cohort_membership,
     currents_live,
     identity,
@@ -23,8 +24,7 @@ from simulator.braze import (
 )
 from simulator.braze.applying import Context, Effects
 from simulator.braze.identity import People, Profile
-from simulator.braze.user_tables import cohort_members, cohorts
-from simulator.store import json_set, run, upsert_rows
+from simulator.store import run
 from simulator.tank import Tank
 
 Key = tuple[str, str]
@@ -191,16 +191,10 @@ def leave_cohorts(conn: Connection, gone: Mapping[int, int | None], *, carry: bo
     """Take profiles out of every cohort; the profile they were merged into enters when ``carry``."""
     if not gone:
         return
-    table = cohort_members
-    # By way of the cohorts, which are few: the members' table has no index but its key.
-    query = select(table.c.cohort, table.c.uid).join(cohorts, cohorts.c.number == table.c.cohort)
-    rows = [tuple(row) for row in conn.execute(query.where(table.c.uid.in_(json_set(gone))))]
-    if not rows:
-        return
-    run(conn, "DELETE FROM braze_cohort_members WHERE cohort = ? AND uid = ?", rows)
-    if carry:
-        entering = [(cohort, gone[uid]) for cohort, uid in rows if gone[uid] is not None]
-        upsert_rows(conn, cohort_members, ("cohort", "uid"), entering, ("cohort", "uid"))
+    for cohort, uid in cohort_blocks.leave_all(conn, gone):
+        into = gone[uid]
+        if carry and into is not None:
+            cohort_blocks.add(conn, cohort, [into])
 
 
 def delete(conn: Connection, tank: Tank, entries: Any, _received_ms: int, now_ms: int) -> int:
