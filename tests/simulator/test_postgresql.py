@@ -185,6 +185,35 @@ def test_track_and_segments(labs: tuple[Lab, Lab]) -> None:
     both(labs, play)
 
 
+def test_members_of_imported_cohorts(labs: tuple[Lab, Lab]) -> None:
+    """Blocks of marks are bytes in both databases, and a segment looks one mark up."""
+
+    def play(call: Any, ready: Any) -> None:
+        def change(ids: list[str], **more: Any) -> None:
+            door = {"client_secret": ready["braze"]["data_import_key"], "partner_api_key": ready["braze"]["partner_api_key"]}  # fmt: skip
+            changes = [{"user_ids": ids, **more}]
+            call("POST", "braze /partners/amplitude/cohorts/users", {**door, "cohort_id": "c1", "cohort_changes": changes})  # fmt: skip
+            call("POST", "control /clock/advance", {"by": "1m"})
+
+        def members() -> list[str]:
+            found = call("GET", "control /braze/cohorts/amplitude/c1")
+            return [each["external_id"] for each in found["members"]]
+
+        call("POST", "braze /users/track", {"attributes": [{"external_id": f"p{n}", "plan": "x"} for n in range(6)]})
+        call("POST", "control /clock/advance", {"by": "1m"})
+        change(["p1", "p3", "p5", "nobody"])
+        assert members() == ["p1", "p3", "p5"]
+        inside = {"partner_cohort": {"partner": "amplitude", "cohort_id": "c1", "comparison": "is"}}
+        made = call("POST", "control /braze/segments", {"name": "inside", "definition": inside})
+        assert made["size"] == 3
+        change(["p3"], should_remove=True)
+        call("POST", "braze /users/delete", {"external_ids": ["p5"]})
+        call("POST", "control /clock/advance", {"by": "1m"})
+        assert members() == ["p1"]
+
+    both(labs, play)
+
+
 def test_snapshots_and_reset(labs: tuple[Lab, Lab]) -> None:
     def play(call: Any, ready: Any) -> None:
         call("POST", "amplitude /2/httpapi", uploads(ready, {"device_id": "device-1", "event_type": "a"}))
