@@ -47,7 +47,12 @@ def mutants() -> Mapping[str, Mutant]:
     """All mutants by id: those of every module of :mod:`scenarios.mutations`, in order of their names."""
     names = sorted(each.name for each in pkgutil.iter_modules(mutations.__path__))
     modules = [importlib.import_module(f"{mutations.__name__}.{name}") for name in names]
-    return {each.id: each for module in modules for each in getattr(module, "MUTANTS", ())}
+    found: dict[str, Mutant] = {}
+    for each in (each for module in modules for each in getattr(module, "MUTANTS", ())):
+        if each.id in found:
+            raise ValueError(f"two mutants are called {each.id}: one of them would never be tried")
+        found[each.id] = each
+    return found
 
 
 def find(mutant_id: str) -> Mutant:
