@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import threading
 import time
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ LINGER_S = 0.1
 """Real seconds that feeds which come one upon the other may hold a nudge up: so their events travel together."""
 
 _AGAIN_S = 0.02
+_OVERDUE_S = 2.0
+"""Real seconds after which an expected nudge is not waited for any more: whoever fed us has gone before the answer."""
 _GONE_S = 0.25
 
 
@@ -44,6 +47,12 @@ class Clock(Protocol):
 
     def nudge(self) -> None:
         """End the wait under way, or the next one: there is something to read."""
+
+    def expect(self) -> bool:
+        """A nudge is to come: until then nobody waits anew. True when :meth:`release` has to be called first."""
+
+    def release(self) -> None:
+        """End the wait under way without a nudge. Costs a few milliseconds."""
 
     def close(self) -> None:
         """End every wait for good."""
@@ -79,6 +88,12 @@ class RealClock:
             self._nudges += 1
             self._nudged.notify_all()
 
+    def expect(self) -> bool:
+        return False  # real time does not go on any sooner because somebody waits
+
+    def release(self) -> None:
+        pass
+
     def close(self) -> None:
         self._closed = True
         self.nudge()
@@ -87,8 +102,11 @@ class RealClock:
 class TankClock:
     """Time of a tank, over HTTP.
 
-    A wait under the same name replaces the one before, which is how a nudge releases the held request: it
-    asks for ``until=0`` and goes on asking until the waiting thread has noticed.
+    A wait under the same name replaces the one before, which is how a held request is released: somebody asks for
+    ``until=0`` and goes on asking until the waiting thread has noticed.
+
+    Whoever waits at the clock says that nothing is left to do, and the tank's time goes on. So a feed is announced
+    (:meth:`expect`) before it is answered: no wait that has not looked at it may reach the tank after the answer.
     """
 
     def __init__(self, url: str, name: str = NAME) -> None:
@@ -98,6 +116,8 @@ class TankClock:
         self._nudges = 0
         self._asked = 0
         self._asking: int | None = None
+        self._expected = False
+        self._known = False
         self._closed = False
         self._fresh: int | None = None
         self._idle: list[http.client.HTTPConnection] = []
@@ -118,8 +138,13 @@ class TankClock:
         query = "/wait?" + urlencode({"until": min(until_ms, FOREVER_MS), "name": self._name})
         while True:
             with self._changed:
+                if self._expected and not self._closed and self._nudges == seen:
+                    self._changed.wait_for(lambda: self._closed or self._nudges != seen, _OVERDUE_S)
+                    self._expected = False
+                    return self._nudges
                 if self._closed or self._nudges != seen:
                     return self._nudges
+                self._known = True
                 self._asked += 1
                 self._asking = self._asked
             answer = self._get(query, 60)
@@ -134,18 +159,35 @@ class TankClock:
 
     def nudge(self) -> None:
         """See :meth:`Clock.nudge`. Costs a few milliseconds: call it from a thread that has time."""
-        query = "/wait?" + urlencode({"until": 0, "name": self._name})
         with self._changed:
             self._nudges += 1
+            self._expected = False
             self._changed.notify_all()
             held = self._asking
+        if held is not None:
+            self._end(held)
+
+    def expect(self) -> bool:
+        with self._changed:
+            self._expected = True
+            return self._asking is not None or not self._known
+
+    def release(self) -> None:
+        with self._changed:
+            held, self._known = self._asking, True
+        # Who has not come to the clock yet becomes known there: the tank reckons with it from then on.
+        self._end(held, _OVERDUE_S)
+
+    def _end(self, held: int | None, within_s: float = math.inf) -> None:
+        query = "/wait?" + urlencode({"until": 0, "name": self._name})
+        until = time.monotonic() + within_s
         # A request that was under way may reach the clock after ours, so one is not always enough.
-        while held is not None:
-            self._get(query, 5)
+        while time.monotonic() < until:
+            self._get(query, min(5.0, within_s))
             with self._changed:
-                if self._asking == held:
+                if held is not None and self._asking == held:
                     self._changed.wait(_AGAIN_S)
-                if self._asking != held:
+                if held is None or self._asking != held:
                     return
 
     def close(self) -> None:

@@ -34,6 +34,14 @@ class Engine:
         self._nudger.start()
         self._thread.start()
 
+    def taken(self) -> bool:
+        """A feed is about to be answered. True when :meth:`come_away` has to be called before."""
+        return self.clock.expect()
+
+    def come_away(self) -> None:
+        """Wait at the clock no longer; costs a few milliseconds."""
+        self.clock.release()
+
     def wake(self) -> None:
         """A feed has been answered: look at the outboxes, and wait at the clock anew."""
         self._nudger.answered()

@@ -57,7 +57,7 @@ def run(environ: Mapping[str, str]) -> int:
     if threading.current_thread() is threading.main_thread():
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: stop.set())
-    port = Port(Adapter(app, MAX_BODY_BYTES, straight(config, flows, draining), engine.wake), config.port)
+    port = Port(Adapter(app, MAX_BODY_BYTES, straight(config, flows, draining), engine), config.port)
     engine.start()
     port.start()
     stop.wait()

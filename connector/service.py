@@ -90,6 +90,8 @@ def create_app(config: Config, flows: Flows, engine: Engine, draining: Draining)
     @app.after_request
     def wake(response: flask.Response) -> flask.Response:
         if flask.request.path.startswith("/feeds/"):
+            if engine.taken():
+                engine.come_away()
             # The answer goes first, whatever it says: the tank counts our next wait from there.
             response.call_on_close(engine.wake)
         return response

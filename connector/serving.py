@@ -16,6 +16,8 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+from connector.engine import Engine
+
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Answer = tuple[int, bytes]
 """A status, and JSON."""
@@ -30,16 +32,14 @@ class Adapter:
     """An RSGI application around a WSGI one; a body over ``most`` bytes is answered 413 unread.
 
     :param straight: paths whose calls do not go through the WSGI app.
-    :param answered: told after each answer of those.
+    :param engine: told before and after each answer of those.
     """
 
-    def __init__(
-        self, app: WsgiApp, most: int, straight: Mapping[str, Straight], answered: Callable[[], None]
-    ) -> None:
+    def __init__(self, app: WsgiApp, most: int, straight: Mapping[str, Straight], engine: Engine) -> None:
         self._app = app
         self._most = most
         self._straight = straight
-        self._answered = answered
+        self._engine = engine
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="feeds")
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
@@ -48,14 +48,16 @@ class Adapter:
             proto.response_str(413, [("connection", "close")], "Content Too Large")
             return
         content = bytes(await proto())
+        loop = asyncio.get_running_loop()
         straight = self._straight.get(scope.path) if scope.method == "POST" else None
         if straight is not None:
             status, body = await straight(scope.headers.get("authorization") or "", content)
+            if self._engine.taken():
+                await loop.run_in_executor(self._threads, self._engine.come_away)
             proto.response_bytes(status, _JSON, body)
-            self._answered()
+            self._engine.wake()
             return
         environ = _environ(scope, content)
-        loop = asyncio.get_running_loop()
         status, headers, body, close = await loop.run_in_executor(self._threads, self._call, environ)
         proto.response_bytes(status, headers, body)
         close()

@@ -146,6 +146,12 @@ class ManualClock:
     def nudge(self) -> None:
         self.nudges += 1
 
+    def expect(self) -> bool:
+        return False
+
+    def release(self) -> None:
+        """Nothing waits."""
+
     def close(self) -> None:
         """Nothing waits."""
 

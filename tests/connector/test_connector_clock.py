@@ -100,6 +100,38 @@ def test_no_nudge_is_lost_however_it_falls(tank: TankTime, clock: TankClock) -> 
     assert answered == [60]
 
 
+def test_no_wait_begins_between_a_feed_and_its_nudge(tank: TankTime, clock: TankClock) -> None:
+    thread, answered = _wait(clock, FOREVER_MS)
+    tank.waited_for(lambda at: at == FOREVER_MS)
+    assert clock.expect()
+    clock.release()
+    assert tank.waits[-1] == ("reference-connector", 0)
+    count = len(tank.waits)
+    assert not clock.expect()
+    time.sleep(0.05)
+    assert (len(tank.waits), answered) == (count, [])
+    clock.nudge()
+    thread.join(5)
+    assert (len(tank.waits), answered) == (count, [1])
+
+
+def test_a_wait_that_begins_after_a_feed_looks_again_first(tank: TankTime, clock: TankClock) -> None:
+    clock.expect()
+    thread, answered = _wait(clock, FOREVER_MS)
+    time.sleep(0.05)
+    assert (tank.waits, answered) == ([], [])
+    clock.nudge()
+    thread.join(5)
+    assert answered == [1]
+
+
+def test_who_is_fed_before_the_first_wait_makes_itself_known(tank: TankTime, clock: TankClock) -> None:
+    assert clock.expect()
+    clock.release()
+    assert tank.waits == [("reference-connector", 0)]
+    assert not clock.expect()
+
+
 def test_a_clock_that_cannot_be_reached_is_asked_again_until_closed() -> None:
     clock = TankClock(f"http://127.0.0.1:{free_port()}/clock")
     thread, answered = _wait(clock, FOREVER_MS)

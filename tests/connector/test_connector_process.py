@@ -61,8 +61,9 @@ def test_a_feed_arrives_and_the_connector_waits_again(program: Program, stub: Am
     assert program.feed([currents_event(n) for n in range(5)]) == 200
     eventually(lambda: stub.ids() == _ids(range(5)))
     eventually(lambda: tank.waits[-1] == ("reference-connector", FAR) and len(tank.waits) >= before + 2)
-    assert program.feed([]) == 200
     count = len(tank.waits)
+    assert program.feed([]) == 200
+    assert tank.waits[-1] == ("reference-connector", 0)  # nobody waits while an answer is on its way
     eventually(lambda: len(tank.waits) >= count + 2 and tank.waits[-1][1] == FAR)
     assert {name for name, _ in tank.waits} == {"reference-connector"}
 
