@@ -10,7 +10,7 @@ from simulator import amplitude, braze, customerio
 from simulator.tank import Tanks
 from simulator.timekeeper import Handler
 
-PLATFORMS = ("amplitude_us", "amplitude_eu", "braze", "customerio")
+PLATFORMS = ("amplitude_us", "amplitude_eu", "braze", "customerio_us", "customerio_eu")
 
 
 def platform_apps(tanks: Tanks) -> dict[str, flask.Flask]:
@@ -19,7 +19,8 @@ def platform_apps(tanks: Tanks) -> dict[str, flask.Flask]:
         "amplitude_us": amplitude.create_app(tanks, "us"),
         "amplitude_eu": amplitude.create_app(tanks, "eu"),
         "braze": braze.create_app(tanks),
-        "customerio": customerio.create_app(tanks),
+        "customerio_us": customerio.create_app(tanks, "us"),
+        "customerio_eu": customerio.create_app(tanks, "eu"),
     }
 
 

@@ -41,7 +41,7 @@ class Lab:
         self._port = port
         self._snapshots = Path(tempfile.mkdtemp(prefix="wavetank-")) if state is None else None
         self._servers: list[BaseWSGIServer] = []
-        offsets = {"amplitude_us": 1, "amplitude_eu": 4, "braze": 2, "customerio": 3}
+        offsets = {"amplitude_us": 1, "amplitude_eu": 4, "braze": 2, "customerio_us": 3, "customerio_eu": 5}
         self.urls = {name: self._listen(app, offsets[name]) for name, app in platform_apps(self.tanks).items()}
         self.desk = Desk(self.tanks, self.urls, timer_handlers(), seed=seed, snapshots=self._snapshots)
         self.control_url = self._listen(create_control(self.desk), 0)

@@ -81,8 +81,8 @@ class Options:
 
 def ports(options: Options) -> dict[str, int]:
     """The port of the control API and of every platform app. Raises Unusable when one is taken."""
-    home, away = f"amplitude_{options.region}", "amplitude_eu" if options.region == "us" else "amplitude_us"
-    names = ("control", home, "braze", "customerio", away)
+    home, away = options.region, "eu" if options.region == "us" else "us"
+    names = ("control", f"amplitude_{home}", "braze", f"customerio_{home}", f"amplitude_{away}", f"customerio_{away}")
     found: dict[str, int] = {}
     held = []
     for offset, name in enumerate(names):

@@ -181,7 +181,9 @@ class Desk:
                 "currents_token": keys["currents_token"],
             },
             "customerio": {
-                "url": self.urls["customerio"],
+                "region": tank.region,
+                "url": self.urls[f"customerio_{tank.region}"],
+                "other_region_url": self.urls[f"customerio_{other}"],
                 "signing_key": keys["customerio_signing_key"],
                 "account_id": ACCOUNT_ID,
                 "workspace_id": WORKSPACE_ID,

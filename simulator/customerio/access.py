@@ -19,11 +19,12 @@ from simulator.customerio import ids, limits
 from simulator.customerio.refusals import refuse
 from simulator.exchange import Answer, Call, Found, Handler, Request
 from simulator.openapi import contract
-from simulator.tank import Tank, Tanks
+from simulator.tank import Region, Tank, Tanks
 
 MAX_BYTES = 2048 * 1024
 Body = Mapping[str, Any]
 JsonHandler = Callable[[Call, Body], Answer]
+Find = Callable[[Request, Tanks], Found]
 
 
 # -- finding the tank
@@ -81,6 +82,20 @@ def refuse_delivery(request: Request, _detail: object) -> Answer:
     if not request.path.startswith("/unsubscribe/") and not isinstance(parsed(request.body), dict):
         return refuse("track_not_json")
     return refuse("delivery_unknown")
+
+
+def at_home(find: Find, region: Region) -> Find:
+    """Only workspaces of the host's region; one of the other region notes the refusal in its journal.
+
+    Source: Customer.io docs, App API and Track API, regions.
+    """
+
+    def found(request: Request, tanks: Tanks) -> Found:
+        here = find(request, tanks)
+        strange = here.tank is not None and here.tank.region != region
+        return Found(None, here.detail, here.tank) if strange else here
+
+    return found
 
 
 # -- what a body must be

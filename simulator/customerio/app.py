@@ -1,6 +1,6 @@
 """Customer.io's Flask app: every documented endpoint of its APIs; those without a handler answer an honest 501.
 
-One port serves the App, Track and Pipelines APIs, whose hosts the vendor keeps apart.
+One port serves the App, Track and Pipelines APIs of a region, whose hosts the vendor keeps apart.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import yaml
 
 from simulator.customerio import app_api, track_api
 from simulator.customerio.access import (
+    Find,
     app,
+    at_home,
     find_app,
     find_by_delivery,
     find_track,
@@ -25,8 +27,8 @@ from simulator.customerio.access import (
     track,
 )
 from simulator.customerio.refusals import refuse
-from simulator.exchange import Answer, Found, Handler, Request, Route, make_app
-from simulator.tank import Tanks
+from simulator.exchange import Answer, Handler, Request, Route, make_app
+from simulator.tank import Region, Tanks
 
 _REFUSALS = {400: "refused: the request does not fit", 401: "the key is unknown here", 429: "over a rate limit"}
 _UNKNOWN = {404: "unknown here"}
@@ -87,16 +89,16 @@ HANDLERS: Mapping[str, tuple[Handler, str | None, Mapping[int, str]]] = {
 }
 """What is simulated: the handler, the contract of its body, and answers beside the usual ones."""
 
-_Find = Callable[[Request, Tanks], Found]
 _Refuse = Callable[[Request, Any], Answer]
-_OPEN: Mapping[str, tuple[_Find, _Refuse]] = {
+_OPEN: Mapping[str, tuple[Find, _Refuse]] = {
     "POST /api/v1/metrics": (find_by_delivery, refuse_delivery),
     "POST /api/v1/push/events": (find_by_delivery, refuse_delivery),
     "POST /unsubscribe/<delivery_id>": (find_by_delivery, refuse_delivery),
-    "GET /v1/info/ip_addresses": (find_app, app_api.addresses_for_anybody),
     "POST /v1/campaigns/<broadcast_id>/triggers": (find_app, refuse_broadcast_key),
 }
 """Endpoints that find their workspace, or refuse, in another way than their API does."""
+EVERYWHERE = ("GET /api/v1/accounts/region",)
+"""Answered on the hosts of either region, whichever the workspace is in. Source: Track API, find your region."""
 
 
 @cache
@@ -106,19 +108,23 @@ def endpoints() -> Mapping[str, list[str]]:
     return loaded
 
 
-def create_app(tanks: Tanks) -> flask.Flask:
-    """The WSGI app of Customer.io's port."""
-    return make_app("customerio", tanks, routes(), _not_found)
+def create_app(tanks: Tanks, region: Region) -> flask.Flask:
+    """The WSGI app of Customer.io's port of one region."""
+    return make_app("customerio", tanks, routes(region), _not_found)
 
 
-def routes() -> list[Route]:
+def routes(region: Region) -> list[Route]:
     """The documented endpoints."""
-    return [_route(each, api) for api, rows in endpoints().items() for each in rows]
+    return [_route(each, api, region) for api, rows in endpoints().items() for each in rows]
 
 
-def _route(endpoint: str, api: str) -> Route:
+def _route(endpoint: str, api: str, region: Region) -> Route:
     method, path = endpoint.split()
     finder, refuser = _OPEN.get(endpoint, (find_track if api == "Track API" else find_app, refuse_key))
+    if endpoint == "GET /v1/info/ip_addresses":
+        refuser = app_api.addresses_for_anybody(region)
+    if endpoint not in EVERYWHERE:
+        finder = at_home(finder, region)
     document = f"Customer.io docs, {api}"
     if endpoint not in HANDLERS:
         return Route(method, path, path, None, finder, refuser, document)

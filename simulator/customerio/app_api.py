@@ -5,7 +5,7 @@ Source: Customer.io docs, App API (2026-08); Common transactional API errors; Co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from simulator.customerio.refusals import refuse
 from simulator.customerio.webhooks import Webhook
 from simulator.exchange import Answer, Call, Request
 from simulator.store import metadata
+from simulator.tank import Region
 
 ADDRESSES = {
     "us": (
@@ -48,9 +49,9 @@ def addresses(call: Call, _body: Body) -> Answer:
     return Answer(200, {"ip_addresses": list(ADDRESSES[call.tank.region])})
 
 
-def addresses_for_anybody(_request: Request, _detail: object) -> Answer:
-    """The same without credentials: no workspace says which region is meant, so both are listed."""
-    return Answer(200, {"ip_addresses": [each for region in ADDRESSES.values() for each in region]})
+def addresses_for_anybody(region: Region) -> Callable[[Request, object], Answer]:
+    """The same without credentials: those of the host's region."""
+    return lambda _request, _detail: Answer(200, {"ip_addresses": list(ADDRESSES[region])})
 
 
 # -- reporting webhooks

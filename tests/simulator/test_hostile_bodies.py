@@ -42,7 +42,7 @@ from simulator.braze import marketing, segments, subscription_groups
 from simulator.exchange import Route
 from simulator.tank import Tanks
 
-APPS = ("amplitude_us", "amplitude_eu", "braze", "customerio")
+APPS = ("amplitude_us", "amplitude_eu", "braze", "customerio_us")
 QUERY = {
     "s": "[]", "g": "country",
     "start": "20260101T00", "end": "20260101T05", "user": "person-1", "user_id": "person-1", "device_id": "device-1",
@@ -111,7 +111,7 @@ class World:
             for kind in ("/messages", "/campaigns/trigger", "/canvas/trigger"):
                 made = self.good(name, f"{kind}/schedule/create", GOOD[f"{kind}/schedule/create"])
                 self.schedules[kind] = made["schedule_id"]
-        elif name == "customerio":
+        elif name == "customerio_us":
             self.good(name, "/api/v1/customers/a/unsuppress", {})
             self.good(name, "/api/v1/customers/a@example.com/unsuppress", {})
             self.good(name, "/api/v1/customers/a", {"email": "a@example.com", "phone": "+15550001"}, "PUT")
@@ -158,7 +158,7 @@ class World:
         tank = self.tank(name)
         if name == "braze":
             return {"Authorization": f"Bearer {tank.credential('braze_rest_api_key')}"}
-        if name == "customerio":
+        if name == "customerio_us":
             if path.startswith("/v1/"):
                 return {"Authorization": f"Bearer {tank.credential('customerio_app_api_key')}"}
             pair = f"{tank.credential('customerio_site_id')}:{tank.credential('customerio_track_api_key')}"
@@ -177,7 +177,7 @@ class World:
                 return {}
             key, secret = tank.credential("braze_partner_api_key"), tank.credential("braze_data_import_key")
             return {"partner_api_key": key, "client_secret": secret}
-        if name == "customerio":
+        if name == "customerio_us":
             named = {"/api/v1/metrics": "<delivery_id>", "/api/v1/push/events": "push"}.get(path)
             return {} if named is None else {"delivery_id": self.ids[named]}
         if path in ("/2/httpapi", "/batch"):
@@ -340,7 +340,7 @@ def test_unknown_paths_and_methods(world: World, name: str) -> None:
         ("amplitude_us", "/2/httpapi"),
         ("amplitude_us", "/batch"),
         ("braze", "/users/track"),
-        ("customerio", "/v1/send/email"),
+        ("customerio_us", "/v1/send/email"),
     ],
 )
 @pytest.mark.parametrize(

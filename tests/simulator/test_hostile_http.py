@@ -19,7 +19,7 @@ from simulator import apps
 from simulator.serving import Lab
 from simulator.tank import Tanks
 
-PLATFORM = {"amplitude_us": "amplitude", "braze": "braze", "customerio": "customerio"}
+PLATFORM = {"amplitude_us": "amplitude", "braze": "braze", "customerio_us": "customerio"}
 BY_SERVER = {400, 403, 404, 405, 408, 411, 413, 414, 417, 431, 501, 505}
 BODIES = (MALFORMED[4], MALFORMED[-1], b'{"a":"\xed\xa0\x80"}', b"\xff\xfe{\x00}\x00")
 HEADS = (

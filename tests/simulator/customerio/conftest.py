@@ -104,7 +104,7 @@ class Workspace:
 
     @cached_property
     def client(self) -> FlaskClient:
-        return customerio.create_app(self.tanks).test_client()
+        return customerio.create_app(self.tanks, self.tank.region).test_client()
 
     # -- time and settings
 

@@ -13,7 +13,7 @@ NOWHERE = "http://127.0.0.1:9/feeds/customerio"
 def test_the_ready_object_names_every_key(tank: Any) -> None:
     ready = tank.ready["customerio"]
     assert set(ready) == {
-        "url", "signing_key", "account_id", "workspace_id", "site_id", "track_api_key", "app_api_key",
+        "region", "url", "other_region_url", "signing_key", "account_id", "workspace_id", "site_id", "track_api_key", "app_api_key",
     }  # fmt: skip
     basic = (ready["site_id"], ready["track_api_key"])
     answer = requests.get(f"{ready['url']}/api/v1/accounts/region", auth=basic)

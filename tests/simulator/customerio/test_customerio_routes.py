@@ -18,7 +18,7 @@ from simulator.tank import Tanks
 @pytest.fixture
 def client() -> Any:
     tanks = Tanks()
-    yield customerio_app.create_app(tanks).test_client()
+    yield customerio_app.create_app(tanks, "us").test_client()
     tanks.close()
 
 
@@ -54,7 +54,7 @@ def test_a_misspelt_channel_is_a_method_that_is_not_allowed(client: Any) -> None
 
 
 def test_a_request_without_a_known_key_is_refused() -> None:
-    route = next(each for each in customerio_app.routes() if each.path == "/v1/reporting_webhooks")
+    route = next(each for each in customerio_app.routes("us") if each.path == "/v1/reporting_webhooks")
     tanks = Tanks()
     asked = Request("GET", "/v1/reporting_webhooks", {}, {"Authorization": "Bearer x"}, b"", "127.0.0.1")
     found = route.find(asked, tanks)
@@ -81,7 +81,7 @@ def test_the_table_in_the_docs_lists_every_route_with_its_state() -> None:
     rows = re.findall(r"^\| (\w+) \| `([^`]+)` \| (501|simulated) \|$", TABLE, re.M)
     told = {(method, path): state for method, path, state in rows}
     served = {
-        (each.method, each.path): "501" if each.handle is None else "simulated" for each in customerio_app.routes()
+        (each.method, each.path): "501" if each.handle is None else "simulated" for each in customerio_app.routes("us")
     }
     assert told == served
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from simulator import customerio
 from simulator.customerio import deliveries, people
 
 DAY = 86_400
@@ -400,8 +401,31 @@ def test_regions(make: Any, region: str, host: str) -> None:
     }  # fmt: skip
     addresses = workspace.app("GET", "/v1/info/ip_addresses").json["ip_addresses"]
     assert ("35.188.196.183" in addresses, "34.76.143.229" in addresses) == (region == "us", region == "eu")
-    everywhere = workspace.client.get("/v1/info/ip_addresses").json["ip_addresses"]
-    assert len(everywhere) == 20
+    assert workspace.client.get("/v1/info/ip_addresses").json["ip_addresses"] == addresses
+
+
+@pytest.mark.parametrize(("home", "away"), [("us", "eu"), ("eu", "us")])
+def test_keys_are_known_on_the_hosts_of_their_own_region_only(make: Any, home: Any, away: Any) -> None:
+    workspace = make(region=home)
+    assert workspace.track("PUT", "/customers/ann", {"email": "ann@example.com"}).status_code == 200
+    sent = workspace.app("POST", "/v1/send/email", {
+        "transactional_message_id": 9, "identifiers": {"id": "ann"}, "to": "ann@example.com",
+    }).json  # fmt: skip
+    opened = {"delivery_id": sent["delivery_id"], "metric": "opened"}
+    seen = len(workspace.reports())
+    own = workspace.client
+    workspace.client = customerio.create_app(workspace.tanks, away).test_client()
+    assert workspace.track("PUT", "/customers/bob", {}).status_code == 401
+    assert workspace.app("GET", "/v1/reporting_webhooks").status_code == 401
+    assert workspace.client.post("/api/v1/metrics", json=opened).status_code == 400
+    found = workspace.client.get("/v1/info/ip_addresses").json["ip_addresses"]
+    assert ("35.188.196.183" in found) == (away == "us")
+    # Only who asks where it belongs is told so on either host.
+    assert workspace.track("GET", "/accounts/region").json["region"] == home
+    assert len(workspace.reports()) == seen
+    workspace.client = own
+    assert workspace.track("DELETE", "/customers/bob").status_code == 200
+    assert workspace.client.post("/api/v1/metrics", json=opened).status_code == 200
 
 
 def test_wrong_and_revoked_keys_are_refused(workspace: Any) -> None:
