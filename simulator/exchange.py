@@ -21,6 +21,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from simulator import clock, faults, journal, metrics, openapi, pools, traces
 from simulator.pools import Pool
+from simulator.store import command
 from simulator.tank import Tank, Tanks
 from simulator.wire import KEY, STREAM, Wire
 
@@ -416,14 +417,14 @@ _DEFECT = Answer(
 
 def _handle(handle: Handler, call: Call) -> Answer:
     # What a failing handler wrote is undone while the journal entry about it stays.
-    call.conn.exec_driver_sql("SAVEPOINT handler")
+    command(call.conn, "SAVEPOINT handler")
     try:
         answer = handle(call)
     except Exception:
-        call.conn.exec_driver_sql("ROLLBACK TO handler")
+        command(call.conn, "ROLLBACK TO handler")
         log.exception("%s %s failed in tank %s", call.request.method, call.request.path, call.tank.id)
         answer = _DEFECT
-    call.conn.exec_driver_sql("RELEASE handler")
+    command(call.conn, "RELEASE handler")
     return answer
 
 

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import BigInteger, Column, Connection, Integer, LargeBinary, String, Table, func, select
 
 from simulator import clock
-from simulator.store import OBSERVING, metadata
+from simulator.store import OBSERVING, fetch, metadata
 from simulator.tank import Tank
 
 _journal = Table(
@@ -69,37 +69,37 @@ def record(tank: Tank, conn: Connection, entry: Entry) -> int:
     """Write an entry; answers its number, which with the tank's id names the exchange for ``explain``."""
     secrets = _secrets(tank)
     limit = int(tank.settings["journal.max_body_bytes"])
-    result = conn.execute(
+    rows = fetch(
+        conn,
         _INSERT,
-        {
-            "platform": entry.platform,
-            "direction": entry.direction,
-            "method": entry.method,
-            "path": entry.path,
-            "query": mask(entry.query.encode(), secrets).decode("utf-8", "replace"),
-            "request_headers": _headers(entry.request_headers, secrets),
-            "request_body": _kept(entry.request_body, secrets, limit),
-            "status": entry.status,
-            "response_headers": _headers(entry.response_headers, secrets),
-            "response_body": _kept(entry.response_body, secrets, limit),
-            "latency_us": entry.latency_us,
-            "tank_ms": entry.tank_ms,
-            "real_ms": clock.real_ms() + entry.busy_ms if entry.reached else 0,
-            "fault": entry.fault,
-            "outcome": entry.outcome,
-            "why": orjson.dumps(list(entry.why), default=str).decode(),
-        },
+        (
+            entry.platform,
+            entry.direction,
+            entry.method,
+            entry.path,
+            mask(entry.query.encode(), secrets).decode("utf-8", "replace") if entry.query else "",
+            _headers(entry.request_headers, secrets),
+            _kept(entry.request_body, secrets, limit),
+            entry.status,
+            _headers(entry.response_headers, secrets),
+            _kept(entry.response_body, secrets, limit),
+            entry.latency_us,
+            entry.tank_ms,
+            clock.real_ms() + entry.busy_ms if entry.reached else 0,
+            entry.fault,
+            entry.outcome,
+            orjson.dumps(list(entry.why), default=str).decode(),
+        ),
     )
-    key = result.inserted_primary_key
-    assert key is not None
-    n = int(key[0])
+    n = int(rows[0][0])
     if n % _TRIM_EVERY == 0:
         keep = int(tank.settings["journal.max_entries"])
         conn.execute(_journal.delete().where(_journal.c.n <= n - keep))
     return n
 
 
-_INSERT = _journal.insert()
+_WRITTEN = [column.name for column in _journal.columns if column.name != "n"]
+_INSERT = f"INSERT INTO journal ({', '.join(_WRITTEN)}) VALUES ({', '.join('?' * len(_WRITTEN))}) RETURNING n"
 
 
 def _secrets(tank: Tank) -> list[bytes]:
@@ -116,6 +116,9 @@ def mask(body: bytes, secrets: Sequence[bytes]) -> bytes:
 
 
 def _headers(headers: Mapping[str, str], secrets: Sequence[bytes]) -> str:
+    together = "\n".join(headers.values()).encode("utf-8", "replace")
+    if not any(secret in together for secret in secrets) and _SECRET_HEADERS.isdisjoint(map(str.lower, headers)):
+        return orjson.dumps(headers).decode()
     shown = {}
     for name, value in headers.items():
         masked = mask(value.encode("utf-8", "replace"), secrets).decode("utf-8", "replace")

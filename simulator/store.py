@@ -16,9 +16,21 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, MetaData, StaticPool, create_engine, event, select
 
-from simulator.dialect import insert_rows, json_set, rows_in, run, upsert_rows
+from simulator.dialect import command, fetch, insert_rows, json_set, rows_in, run, upsert_rows
 
-__all__ = ["OBSERVING", "SqliteStore", "Store", "insert_rows", "json_set", "metadata", "rows_in", "run", "upsert_rows"]
+__all__ = [
+    "OBSERVING",
+    "SqliteStore",
+    "Store",
+    "command",
+    "fetch",
+    "insert_rows",
+    "json_set",
+    "metadata",
+    "rows_in",
+    "run",
+    "upsert_rows",
+]
 
 metadata = MetaData()
 
@@ -51,6 +63,10 @@ class Store(ABC):
     def scan(self) -> AbstractContextManager[Connection]:
         """As :meth:`read`, for reading through many rows once: keeps next to nothing of them in memory."""
         return self.read()
+
+    def version(self) -> int | None:
+        """A number that is another one once anybody has changed anything; None when the store cannot tell."""
+        return None
 
     @abstractmethod
     def clear(self) -> None:
@@ -91,6 +107,10 @@ class SqliteStore(Store):
         self.tables = tables
         self._turn = threading.RLock()
         self.engine = _memory_engine() if path is None else _file_engine(path)
+        self._writer: Connection | None = None
+        """Writers take turns, so one connection does for all of them."""
+        self._watcher: Connection | None = None
+        self._watching = threading.Lock()
         self._create()
 
     def _create(self) -> None:
@@ -122,14 +142,27 @@ class SqliteStore(Store):
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        with self._turn, self.engine.connect() as conn:
-            conn.exec_driver_sql("BEGIN IMMEDIATE")
+        with self._turn:
+            conn = self._writer
+            if conn is None:
+                conn = self._writer = self.engine.connect()
+            command(conn, "BEGIN IMMEDIATE")
             try:
                 yield conn
             except BaseException:
-                conn.exec_driver_sql("ROLLBACK")
+                command(conn, "ROLLBACK")
                 raise
-            conn.exec_driver_sql("COMMIT")
+            command(conn, "COMMIT")
+
+    def version(self) -> int | None:
+        with self._watching:
+            if self._watcher is None:
+                self._watcher = self.engine.connect()
+            if self.path is None:
+                raw = self._watcher.connection.driver_connection
+                assert isinstance(raw, sqlite3.Connection)
+                return raw.total_changes
+            return int(fetch(self._watcher, "PRAGMA data_version")[0][0])
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -181,7 +214,11 @@ class SqliteStore(Store):
             copy.close()
 
     def close(self) -> None:
-        with self._turn:
+        with self._turn, self._watching:
+            for each in (self._writer, self._watcher):
+                if each is not None:
+                    each.close()
+            self._writer = self._watcher = None
             self.engine.dispose()
 
     def drop(self) -> None:

@@ -10,10 +10,10 @@ import hashlib
 import random
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 
 import orjson
 from sqlalchemy import (
@@ -34,9 +34,13 @@ from simulator import clock as clocks
 from simulator import settings as named
 from simulator.credentials import CREDENTIALS, check_credential, readable_credentials
 from simulator.postgres import Database
-from simulator.store import OBSERVING, SqliteStore, Store, metadata
+from simulator.store import OBSERVING, SqliteStore, Store, fetch, metadata
 
 Region = Literal["us", "eu"]
+T = TypeVar("T")
+
+REMEMBERED = 1_000
+"""Answers of the directory that a process keeps; unknown keys are among them."""
 
 _FOUND_BY = (
     "amplitude_api_key",
@@ -142,17 +146,12 @@ class Tank:
         if conn is None:
             with self.store.read() as own:
                 return self.meta(own)
-        row = conn.execute(_SELECT_META).one()
-        if row.settings != self._settings_text:
-            self.settings = named.Settings(orjson.loads(row.settings))
-            self._settings_text = row.settings
-        return Meta(
-            clocks.ClockState(row.mode, row.scale, row.tank_ms, row.anchor_ms),
-            row.auto_advance,
-            row.horizon_ms,
-            row.faults,
-            row.settings,
-        )
+        mode, scale, tank_ms, anchor_ms, auto_advance, horizon_ms, faults, settings = fetch(conn, _SELECT_META)[0]
+        if settings != self._settings_text:
+            self.settings = named.Settings(orjson.loads(settings))
+            self._settings_text = settings
+        clock = clocks.ClockState(mode, scale, tank_ms, anchor_ms)
+        return Meta(clock, bool(auto_advance), horizon_ms, faults, settings)
 
     def write_meta(self, conn: Connection, **values: object) -> None:
         """Change columns of the meta row (``faults``, ``settings``, ``auto_advance``, ``horizon_ms``)."""
@@ -205,7 +204,9 @@ class Tank:
         self.sent_order = max(self.sent_order, sent_order)
 
 
-_SELECT_META = select(_meta)
+_SELECT_META = (
+    "SELECT mode, scale, tank_ms, anchor_ms, auto_advance, horizon_ms, faults, settings FROM tank_meta"
+)
 
 
 class UnknownTank(LookupError):
@@ -238,6 +239,9 @@ class Tanks:
         self.urls: dict[str, str] = {}
         """Base URL of each platform of this server by name; empty in a process that only answers requests."""
         self._open: dict[str, Tank] = {}
+        self._remembering = threading.Lock()
+        self._remembered: dict[tuple[str, ...], Any] = {}
+        self._version: int | None = None
         self._lock = threading.RLock()
 
     def create(
@@ -403,10 +407,31 @@ class Tanks:
             )
             return conn.execute(query.order_by(_credentials.c.name)).scalars().all()
 
+    def _as_it_is(self, what: tuple[str, ...], read: Callable[[Connection], T]) -> T:
+        """Something of the directory, read again only when the directory has changed."""
+        version = self.store.version()
+        if version is None:
+            with self.store.read() as conn:
+                return read(conn)
+        with self._remembering:
+            if version != self._version:
+                self._version = version
+                self._remembered.clear()
+            elif what in self._remembered:
+                found: T = self._remembered[what]
+                return found
+        with self.store.read() as conn:
+            found = read(conn)
+        with self._remembering:
+            if version == self._version and len(self._remembered) < REMEMBERED:
+                self._remembered[what] = found
+        return found
+
     def find(self, name: str, value: str) -> tuple[Tank | None, bool]:
         """The tank whose credential ``name`` has this value, and whether that credential is revoked."""
-        with self.store.read() as conn:
-            row = conn.execute(_FIND, {"name": name, "value": value}).first()
+        row = self._as_it_is(
+            ("find", name, value), lambda conn: conn.execute(_FIND, {"name": name, "value": value}).first()
+        )
         if row is None:
             return None, False
         return self._load(row.id, row.created_real_ms, row.seed, row.region, row.limits), row.revoked
@@ -423,11 +448,8 @@ class Tanks:
 
     def credentials(self, tank_id: str) -> dict[str, str]:
         """All credentials of a tank by name."""
-        with self.store.read() as conn:
-            rows = conn.execute(
-                select(_credentials.c.name, _credentials.c.value).where(_credentials.c.tank_id == tank_id)
-            ).all()
-        return {row.name: row.value for row in rows}
+        what = ("credentials", tank_id)
+        return self._as_it_is(what, lambda conn: {row[0]: row[1] for row in conn.execute(_OF_TANK, {"id": tank_id})})
 
     def set_credential(self, tank_id: str, name: str, *, value: str | None = None, revoked: bool | None = None) -> None:
         """Replace, revoke or mend a credential. Raises ValueError when it does not fit."""
@@ -463,6 +485,7 @@ class Tanks:
             self._database.close()
 
 
+_OF_TANK = select(_credentials.c.name, _credentials.c.value).where(_credentials.c.tank_id == bindparam("id"))
 _FIND = (
     select(
         _tanks.c.id,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import BigInteger, Column, Connection, String, Table, bindparam, select
 
-from simulator.store import insert_rows, metadata
+from simulator.store import fetch, insert_rows, metadata
 from simulator.tank import Tank
 
 BLOCKED, DELETED, HIDDEN = "blocked", "deleted", "hidden"
@@ -24,7 +24,7 @@ states = Table(
     sqlite_with_rowid=False,
 )
 _DROPPED = select(states.c.event_type).where(states.c.state != HIDDEN, states.c.since_ms <= bindparam("until"))
-_ANY = select(states.c.event_type).limit(1)
+_ANY = f"SELECT 1 FROM {states.name} LIMIT 1"
 
 
 def read(conn: Connection) -> dict[str, str]:
@@ -46,7 +46,7 @@ def write(conn: Connection, given: Mapping[str, str], now_ms: int) -> dict[str, 
 
 def dropped(conn: Connection, tank: Tank, now_ms: int) -> frozenset[str]:
     """Event types whose events are answered 200 and not taken in by now; none for most projects."""
-    if conn.execute(_ANY).first() is None:
+    if not fetch(conn, _ANY):
         return frozenset()
     delay_ms = round(float(tank.settings["amplitude.block_delay_min"]) * 60_000)
     return frozenset(conn.execute(_DROPPED, {"until": now_ms - delay_ms}).scalars())

@@ -18,7 +18,7 @@ from simulator.amplitude import answers, storing, tables, throttle
 from simulator.amplitude.uploads import Upload
 from simulator.amplitude.validation import Problem, Rules, check
 from simulator.exchange import Answer, Call, Reason
-from simulator.store import rows_in, upsert_rows
+from simulator.store import fetch, rows_in, upsert_rows
 from simulator.tank import Tank
 
 HTTP_V2, BATCH = "/2/httpapi", "/batch"
@@ -159,7 +159,7 @@ class _Usage:
         project = self.uses.get(_PROJECT, ([], []))
         total = throttle.recent(project, self.now_ms, 1000) + self.count
         # The second list of the project's entry holds uploads instead of hours.
-        uploads = sum(n for at, n in project[1] if at > self.now_ms - 1000) + 1
+        uploads = throttle.recent((project[1], []), self.now_ms, 1000) + 1
         if total > self.project_eps or (self.uploads_per_s is not None and uploads > self.uploads_per_s):
             return throttle.Verdict({_PROJECT: total}, {}, list(range(self.count)), self.now_ms + 1000)
         return throttle.judge(self.indexes, self.uses, self.now_ms, self.limits)
@@ -183,7 +183,9 @@ class _Usage:
         ]
         project = self.uses.get(_PROJECT, ([], []))
         events, _ = throttle.add((project[0], []), self.count, self.now_ms, 1000, False)
-        uploads, _ = throttle.add((project[1], []), 1, self.now_ms, 1000, False)
+        uploads: list[list[int]] = []
+        if self.uploads_per_s is not None:
+            uploads, _ = throttle.add((project[1], []), 1, self.now_ms, 1000, False)
         rows.append(_row(_PROJECT, self.route, (events, uploads)))
         upsert_rows(self.conn, tables.usage, ("kind", "id", "used"), rows, ("kind", "id"))
 
@@ -207,13 +209,13 @@ def _read_uses(conn: Connection, keys: Iterable[throttle.Key], bucket: str) -> d
 
 
 def _silenced(conn: Connection, events: list[dict[str, Any]]) -> list[int]:
-    silent = set(conn.execute(_SILENCED).scalars())
+    silent = {row[0] for row in fetch(conn, _SILENCED)}
     if not silent:
         return []
     return [index for index, event in enumerate(events) if event.get("device_id") in silent]
 
 
-_SILENCED = select(tables.silenced.c.device_id)
+_SILENCED = f"SELECT device_id FROM {tables.silenced.name}"
 
 
 def _maps(verdict: throttle.Verdict, kind: str) -> tuple[dict[str, int], dict[str, int]]:

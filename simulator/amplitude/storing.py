@@ -9,13 +9,13 @@ from uuid import UUID
 from zlib import crc32
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, literal_column, select
+from sqlalchemy import Connection, func, select
 
 from simulator.amplitude import event_states, identified, retention, streams, tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
-from simulator.store import insert_rows, rows_in, run, upsert_rows
+from simulator.store import fetch, insert_rows, rows_in, run, upsert_rows
 from simulator.tank import Tank
 
 DAY_MS = 86_400_000
@@ -168,8 +168,7 @@ def _fresh(
     """Indexes of the events that are no duplicates, within the request and of the last days."""
     since = now_ms - round(float(tank.settings["amplitude.dedupe_days"]) * DAY_MS)
     wanted = set(insert_ids)
-    recent = f"AND received_ms > {since}"
-    found = rows_in(conn, tables.events, ("insert_id", "device_id"), "insert_key", keys, recent)
+    found = rows_in(conn, tables.events, ("insert_id", "device_id"), "insert_key", keys, _RECENT, (since,))
     seen = {(row[0], row[1]) for row in found if row[0] in wanted}
     if not seen and len(wanted) == len(events) and not any("event_id" in event for event in events):
         return list(range(len(events)))
@@ -201,8 +200,12 @@ def _known_event_ids(
     carriers = {devices[i] for i, event in enumerate(events) if "event_id" in event and "time" in event}
     if not carriers or not tank.settings["amplitude.dedupe_by_event_id"]:
         return None
-    columns, recent = ("device_id", "event_id", "time_ms"), f"AND received_ms > {since}"
-    return {(r[0], r[1], r[2]) for r in rows_in(conn, tables.event_ids, columns, "device_id", carriers, recent)}
+    columns = ("device_id", "event_id", "time_ms")
+    found = rows_in(conn, tables.event_ids, columns, "device_id", carriers, _RECENT, (since,))
+    return {(r[0], r[1], r[2]) for r in found}
+
+
+_RECENT = "AND received_ms > ?"
 
 
 def _load(conn: Connection, devices: set[str], users: set[str]) -> People:
@@ -275,11 +278,11 @@ def _merge_properties(conn: Connection, gone: int, now: int) -> None:
 
 
 def _counter(conn: Connection, name: str, default: int) -> int:
-    value = conn.execute(_COUNTER, {"name": name}).scalar()
-    return default if value is None else int(value)
+    rows = fetch(conn, _COUNTER, (name,))
+    return int(rows[0][0]) if rows else default
 
 
-_COUNTER = select(tables.counters.c.value).where(tables.counters.c.name == bindparam("name"))
+_COUNTER = f"SELECT value FROM {tables.counters.name} WHERE name = ?"
 
 
 def _set_counter(conn: Connection, name: str, value: int) -> None:
@@ -290,10 +293,8 @@ def _user_properties(
     conn: Connection, tank: Tank, events: Sequence[dict[str, Any]], owners: Sequence[int], now_ms: int
 ) -> list[str | None]:
     """Apply the events' user properties in order; answers what each event shows (JSON), None for none."""
-    if not any("user_properties" in event for event in events):
-        any_stored = conn.execute(_ANY_PROPERTIES).first()
-        if any_stored is None:
-            return [None] * len(events)
+    if not any("user_properties" in event for event in events) and not fetch(conn, _ANY_PROPERTIES):
+        return [None] * len(events)
     table = tables.properties
     held = {row[0]: row for row in _known(conn, table, set(owners))}
     current = {amplitude_id: orjson.loads(row[1]) for amplitude_id, row in held.items()}
@@ -319,13 +320,13 @@ def _user_properties(
     return shown
 
 
-_ANY_PROPERTIES: Any = select(literal_column("1")).select_from(tables.properties).limit(1)
+_ANY_PROPERTIES = f"SELECT 1 FROM {tables.properties.name} LIMIT 1"
 
 
 def _user_groups(conn: Connection, events: Sequence[dict[str, Any]], owners: Sequence[int]) -> list[str | None]:
     """The groups that each event's user is in (JSON): an identify puts a user into groups for good."""
     setting = any(event["event_type"] == "$identify" and event.get("groups") for event in events)
-    if not setting and conn.execute(_ANY_GROUPS).first() is None:
+    if not setting and not fetch(conn, _ANY_GROUPS):
         return [None] * len(events)
     table = tables.user_groups
     texts = {row[0]: row[1] for row in _known(conn, table, set(owners))}
@@ -342,7 +343,7 @@ def _user_groups(conn: Connection, events: Sequence[dict[str, Any]], owners: Seq
     return shown
 
 
-_ANY_GROUPS: Any = select(literal_column("1")).select_from(tables.user_groups).limit(1)
+_ANY_GROUPS = f"SELECT 1 FROM {tables.user_groups.name} LIMIT 1"
 
 
 def group_properties(

@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, T
 from simulator import feeds, timekeeper
 from simulator.amplitude import redelivery, rows, tables
 from simulator.amplitude.redelivery import Progress
-from simulator.store import OBSERVING, insert_rows, json_set, metadata
+from simulator.store import OBSERVING, fetch, insert_rows, json_set, metadata
 from simulator.tank import Tank
 
 KINDS = ("events", "users")
@@ -144,11 +144,12 @@ def known(conn: Connection, sync_id: str) -> bool:
 
 def watching(conn: Connection) -> int | None:
     """The newest event's number when a stream is enabled, None when there is nobody to stream to."""
-    if conn.execute(_ENABLED).first() is None:
+    if not fetch(conn, _ANY_ENABLED):
         return None
     return int(conn.execute(_NEWEST).scalar() or 0)
 
 
+_ANY_ENABLED = f"SELECT 1 FROM {_streams.name} WHERE enabled = 1 LIMIT 1"
 _NEWEST = select(func.max(tables.events.c.n))
 
 
