@@ -117,7 +117,7 @@ class PostgresStore(Store):
             )
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         with self._turn, self._database.engine.connect() as conn:
             raw = _raw(conn)
             raw.execute(self._begin_write)

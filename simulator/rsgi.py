@@ -11,12 +11,16 @@ import io
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from simulator import together
 from simulator.exchange import MAX_READ_BYTES
 from simulator.wire import KEY, STREAM, Wire, pieces, reset_peer
 
+Answered = tuple[int, list[tuple[str, str]], bytes | Iterable[bytes]]
+"""Status, headers, and the body: whole, or in pieces that are still to be made."""
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -30,6 +34,7 @@ class Adapter:
     def __init__(self, app: WsgiApp, executor: Executor | None = None) -> None:
         self.app = app
         self.executor = executor
+        self._arrived: list[tuple[dict[str, Any], asyncio.Future[Answered]]] = []
 
     async def __rsgi__(self, scope: Any, proto: Any) -> None:
         body = await _read(scope, proto)
@@ -37,10 +42,10 @@ class Adapter:
             proto.response_str(413, [("content-type", "text/plain"), ("connection", "close")], "Payload Too Large")
             return
         environ = _environ(scope, body)
+        loop = asyncio.get_running_loop()
         if self.executor is None:
-            status, headers, answer = self._call(environ)
+            status, headers, answer = await self._with_others(loop, environ)
         else:
-            loop = asyncio.get_running_loop()
             status, headers, answer = await loop.run_in_executor(self.executor, self._call, environ)
         wire: Wire | None = environ.get(KEY)
         if not isinstance(answer, bytes):
@@ -53,7 +58,26 @@ class Adapter:
             return
         await _carry_out(wire, scope.client, proto, status, headers, answer)
 
-    def _call(self, environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes | Iterable[bytes]]:
+    def _with_others(self, loop: asyncio.AbstractEventLoop, environ: dict[str, Any]) -> asyncio.Future[Answered]:
+        """Call the app together with all requests that have arrived by the time the loop gets to it."""
+        if not self._arrived:
+            loop.call_soon(self._call_all)
+        future: asyncio.Future[Answered] = loop.create_future()
+        self._arrived.append((environ, future))
+        return future
+
+    def _call_all(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        results = together.run([partial(self._call, environ) for environ, _ in arrived])
+        for (_, future), result in zip(arrived, results, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+    def _call(self, environ: dict[str, Any]) -> Answered:
         """Status, headers and body; an answer that is made piece by piece is handed out as it is."""
         started: list[Any] = []
 

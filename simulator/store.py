@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, MetaData, StaticPool, create_engine, event, select
 
+from simulator import together
 from simulator.dialect import command, fetch, insert_rows, json_set, rows_in, run, upsert_rows
 
 __all__ = [
@@ -49,12 +50,17 @@ class Store(ABC):
 
     tables: MetaData
 
-    @abstractmethod
     def write(self) -> AbstractContextManager[Connection]:
         """A transaction that may write: begun at once, committed at the end, rolled back on an exception.
 
-        One writer at a time, over all processes that serve the tank.
+        One writer at a time, over all processes that serve the tank. Requests of one moment share it: their parts
+        follow one another.
         """
+        return self.transaction() if together.alone() else together.part(self.transaction)
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """As :meth:`write`, shared with nobody."""
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:
@@ -141,7 +147,7 @@ class SqliteStore(Store):
             connection.close()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
         with self._turn:
             conn = self._writer
             if conn is None:
