@@ -6,6 +6,7 @@ transaction either happens whole or not at all. How the two databases differ: :m
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import sqlite3
 import threading
@@ -13,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 from sqlalchemy import Connection, Engine, MetaData, StaticPool, create_engine, event, select
 
@@ -112,6 +114,7 @@ class SqliteStore(Store):
         self.path = path
         self.tables = tables
         self._turn = threading.RLock()
+        self._line: IO[str] | None = None
         self.engine = _memory_engine() if path is None else _file_engine(path)
         self._writer: Connection | None = None
         """Writers take turns, so one connection does for all of them."""
@@ -148,7 +151,7 @@ class SqliteStore(Store):
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        with self._turn:
+        with self._turn, self._first_in_line():
             conn = self._writer
             if conn is None:
                 conn = self._writer = self.engine.connect()
@@ -159,6 +162,20 @@ class SqliteStore(Store):
                 command(conn, "ROLLBACK")
                 raise
             command(conn, "COMMIT")
+
+    @contextmanager
+    def _first_in_line(self) -> Iterator[None]:
+        """SQLite lets processes that wait for its one writer sleep ever longer; here the next one is woken at once."""
+        if self.path is None:
+            yield
+            return
+        if self._line is None:
+            self._line = self.path.with_name(f"{self.path.name}-line").open("w")
+        fcntl.flock(self._line, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._line, fcntl.LOCK_UN)
 
     def version(self) -> int | None:
         with self._watching:
@@ -226,11 +243,14 @@ class SqliteStore(Store):
                     each.close()
             self._writer = self._watcher = None
             self.engine.dispose()
+            if self._line is not None:
+                self._line.close()
+                self._line = None
 
     def drop(self) -> None:
         self.close()
         if self.path is not None:
-            for ending in ("", "-wal", "-shm"):
+            for ending in ("", "-wal", "-shm", "-line"):
                 self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
 

@@ -147,8 +147,7 @@ class _Usage:
                 if field in event:
                     found[event[field]].append(index)
             self.indexes.update({(kind, value): mine for value, mine in found.items()})
-        self.uses = _read_uses(conn, self.indexes, limits.bucket)
-        self.uses.update(_read_uses(conn, [_PROJECT], route))
+        self.uses = _read_uses(conn, self.indexes, limits.bucket, route)
         starter = tank.settings["amplitude.plan"] == "starter"
         setting = "amplitude.project_eps_batch" if route == BATCH else "amplitude.project_eps"
         self.project_eps = 1000 if starter else int(tank.settings[setting])
@@ -194,17 +193,18 @@ def _row(key: throttle.Key, bucket: str, use: throttle.Use) -> tuple[str, str, s
     return f"{key[0]}@{bucket}", key[1], orjson.dumps(use).decode()
 
 
-def _read_uses(conn: Connection, keys: Iterable[throttle.Key], bucket: str) -> dict[throttle.Key, throttle.Use]:
-    by_kind: dict[str, list[str]] = {}
-    for kind, value in keys:
-        by_kind.setdefault(kind, []).append(value)
+def _read_uses(
+    conn: Connection, keys: Iterable[throttle.Key], bucket: str, route: str
+) -> dict[throttle.Key, throttle.Use]:
+    """The uses of these ids in a bucket, and that of the project on its route."""
+    wanted = {(f"{kind}@{bucket}", value): (kind, value) for kind, value in keys}
+    wanted[(f"{_PROJECT[0]}@{route}", _PROJECT[1])] = _PROJECT
     found: dict[throttle.Key, throttle.Use] = {}
-    table = tables.usage
-    for kind, values in by_kind.items():
-        for row in rows_in(conn, table, ("kind", "id", "used"), "id", values):
-            if row[0] == f"{kind}@{bucket}":
-                rate, hours = orjson.loads(row[2])
-                found[(kind, row[1])] = (rate, hours)
+    for kind, value, used in rows_in(conn, tables.usage, ("kind", "id", "used"), "id", {id_ for _, id_ in wanted}):
+        key = wanted.get((kind, value))
+        if key is not None:
+            rate, hours = orjson.loads(used)
+            found[key] = (rate, hours)
     return found
 
 
