@@ -158,10 +158,11 @@ class SqliteStore(Store):
             command(conn, "BEGIN IMMEDIATE")
             try:
                 yield conn
+                command(conn, "COMMIT")
             except BaseException:
-                command(conn, "ROLLBACK")
+                if conn.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+                    command(conn, "ROLLBACK")
                 raise
-            command(conn, "COMMIT")
 
     @contextmanager
     def _first_in_line(self) -> Iterator[None]:
