@@ -296,15 +296,19 @@ def make_shop(make_workspace: Callable[..., Workspace]) -> Callable[..., Messagi
 
 
 @pytest.fixture
-def reopen(tmp_path: Path) -> Callable[..., Messaging]:
+def reopen(tmp_path: Path) -> Iterator[Callable[..., Messaging]]:
     """Opens one workspace that is kept in a file, anew at every call; settings make it at the first."""
+    opened: list[Tanks] = []
 
     def open_(**settings: Any) -> Messaging:
         tanks = Tanks(tmp_path / "state.db")
+        opened.append(tanks)
         if not tanks.list():
             return Messaging(Workspace(tanks, name="kept", **settings))
         workspace = Workspace.__new__(Workspace)
         workspace.join(tanks, "kept")
         return Messaging(workspace)
 
-    return open_
+    yield open_
+    for tanks in opened:
+        tanks.close()
