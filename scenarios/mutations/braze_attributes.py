@@ -172,6 +172,7 @@ MUTANTS = (
     Mutant("brz-null-kept", ("BRZ-061",), "null is a value", f"{_ATTRIBUTES}:change", _null_is_a_value),
     Mutant("brz-attribute-unblocked", ("BRZ-062",), "attributes on the blocklist are recorded", "simulator.braze.profile_store:special_names", _attributes_unblocked),
     Mutant("brz-not-forced", ("BRZ-063",), "no type is forced", f"{_ATTRIBUTES}:_coerced", instead(lambda _forced, value: value)),
+    Mutant("brz-forced-lists", ("BRZ-063",), "lists and objects pass a forced type", f"{_ATTRIBUTES}:_is_of", instead(lambda _forced, new: isinstance(new, dict | list))),
     Mutant("brz-no-american-dates", ("BRZ-064",), "dates with slashes are texts", "simulator.braze.dates:parse", _dates_only("/")),
     Mutant("brz-far-dates", ("BRZ-065",), "a year after 3000 is a date", f"{_ATTRIBUTES}:_text", _any_word),
     Mutant("brz-long-texts", ("BRZ-066",), "long texts are dropped", SETTINGS, setting("braze.long_strings", "drop")),

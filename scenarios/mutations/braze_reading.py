@@ -165,8 +165,8 @@ def _external_only(original: Any) -> Any:
 
 
 def _nulls(original: Any) -> Any:
-    def exported(profile: Any, fields: Any, now_ms: int) -> Any:
-        return {**dict.fromkeys(fields or ()), **original(profile, fields, now_ms)}
+    def exported(profile: Any, fields: Any, *rest: Any) -> Any:
+        return {**dict.fromkeys(fields or ()), **original(profile, fields, *rest)}
 
     return exported
 
@@ -282,6 +282,8 @@ MUTANTS = (
     Mutant("brz-series-busy", ("BRZ-157",), "days without an event are left out", f"{_LISTS}:_series", _busy_days),
     Mutant("brz-series-revenue", ("BRZ-158",), "revenue is 0", f"{_LISTS}:_series", _without("revenue")),
     Mutant("brz-sizes-now", ("BRZ-320",), "a segment always had its size", "simulator.braze.segment_sizes:series", instead(_sizes_now)),
+    Mutant("brz-not-engaged", ("BRZ-322",), "what is done with a message is forgotten", "simulator.braze.aftermath:_engage", instead(lambda *_: None)),
+    Mutant("brz-no-canvases", ("BRZ-323",), "Canvases are not exported", "simulator.braze.received:_canvases", instead(lambda *_: None)),
     Mutant("brz-control-any", ("BRZ-321",), "the control group needs no fields", f"{_FILES}:_begin", _all_fields),
     Mutant("brz-series-sessions", ("BRZ-159",), "sessions are not counted", f"{_LISTS}:_series", _without("sessions")),
 )  # fmt: skip

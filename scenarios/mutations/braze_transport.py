@@ -144,5 +144,6 @@ MUTANTS = (
     Mutant("brz-partner-pool", ("BRZ-022",), "partner calls count in the workspace's pool", _ENDPOINTS, _row("POST /partners/<partner>/cohorts", pools=["default"])),
     Mutant("brz-503-writes", ("BRZ-026",), "a 503 writes", "simulator.faults:NOT_APPLIED", lambda original: original - {"status"}),
     Mutant("brz-synchronous", ("BRZ-023",), "writes are applied before the answer", SETTINGS, setting("braze.apply_delay_ms", 0)),
+    Mutant("brz-refused-figures", ("BRZ-027",), "some 401 tell no limits", f"{_LIMITS}:NO_HEADERS", instead({})),
     Mutant("brz-in-order", ("BRZ-024",), "writes keep their order", "simulator.braze.pending:put", _no_jitter),
 )  # fmt: skip

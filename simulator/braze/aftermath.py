@@ -25,6 +25,7 @@ from simulator.braze import (
     message_events,
     profile_store,
     reach,
+    received,
     sdk,
     writes,
 )
@@ -32,7 +33,7 @@ from simulator.braze.channels import channels
 from simulator.braze.identity import People, Profile
 from simulator.braze.messaging_tables import happenings, messages
 from simulator.braze.reach import Target
-from simulator.store import insert_rows, json_set
+from simulator.store import insert_rows, json_set, run
 from simulator.tank import Tank
 
 PAGE = 1000
@@ -103,6 +104,7 @@ def happen(conn: Connection, tank: Tank, now_ms: int) -> bool:
     counted: list[message_counts.Key] = []
     did: list[tuple[int, str, str, int]] = []
     converting: list[tuple[int, str, int]] = []
+    engaged: list[tuple[int, str]] = []
     for row in rows:
         profile, message = people.profiles.get(row.uid), sent.get(row.message_n)
         if profile is None or profile.gone or message is None:
@@ -115,6 +117,8 @@ def happen(conn: Connection, tank: Tank, now_ms: int) -> bool:
         if not row.type:
             continue
         events.append(_event(row, facts, own, profile))
+        if row.type in received.ENGAGED:
+            engaged.append((message.n, received.ENGAGED[row.type]))
         if row.type in _MANNERS:
             did.append((row.uid, _MANNERS[row.type], "", row.due_ms))
         what = message_counts.WHAT.get(row.type.rpartition(".")[2])
@@ -123,12 +127,22 @@ def happen(conn: Connection, tank: Tank, now_ms: int) -> bool:
             statistic = channels()[message.channel].statistic
             counted.append((facts["object_id"], facts["part"], send_id, statistic, what))
     profile_store.save(conn, people)
+    _engage(conn, {n: row.engaged or "" for n, row in sent.items()}, engaged)
     events += conversions.note(conn, people.profiles, did, now_ms)
     message_counts.add(conn, counted, now_ms)
     message_events.happen(conn, tank, events, now_ms)
     for uid, object_id, at_ms in converting:
         _convert(conn, tank, uid, object_id, at_ms)
     return True
+
+
+def _engage(conn: Connection, held: dict[int, str], did: Sequence[tuple[int, str]]) -> None:
+    """Note with a message what its person did with it, for exports."""
+    for n, word in did:
+        held[n] = " ".join(sorted({*held[n].split(), word}))
+    if did:
+        rows = [(held[n], n) for n in sorted({n for n, _ in did})]
+        run(conn, f"UPDATE {messages.name} SET engaged = ? WHERE n = ?", rows)
 
 
 def _event(row: Any, facts: Mapping[str, Any], own: Mapping[str, Any], profile: Profile) -> dict[str, Any]:

@@ -55,11 +55,9 @@ def change(name: str, old: Any, new: Any, merge: bool, rules: Rules) -> Change:
     if new is None:
         return Change(REMOVED, 1)
     forced = rules.forced.get(name)
-    if forced is not None and not isinstance(new, dict | list):
+    if forced is not None and not _is_of(forced, new):
         new = _coerced(forced, new)
-        if new is None:
-            return Change(old, 0, applied=False)
-        return Change(new, 1)
+        return Change(old, 0, applied=False) if new is None else Change(new, 1)
     if isinstance(new, dict):
         return _object(old, new, merge)
     if isinstance(new, list):
@@ -96,6 +94,19 @@ def _text(old: Any, new: str, truncate: bool) -> Change:
     return Change(new, 1)
 
 
+def _is_of(forced: str, new: Any) -> bool:
+    """Whether a list or an object is a write of the forced type; everything else has to be coerced."""
+    if isinstance(new, list):
+        return forced in ("Array", "Object Array")
+    if not isinstance(new, dict):
+        return False
+    if set(new) == {"inc"}:
+        return forced == "Number"
+    if set(new) == {"$time"}:
+        return forced == "Time"
+    return forced in ("Array", "Object Array", "Object")
+
+
 def _coerced(forced: str, value: Any) -> Any:
     if forced == "Boolean":
         if isinstance(value, bool):
@@ -111,7 +122,7 @@ def _coerced(forced: str, value: Any) -> Any:
     if forced == "String":
         if isinstance(value, str):
             return value[:MAX_TEXT]
-        return None if isinstance(value, bool) else str(value)
+        return None if isinstance(value, bool | list | dict) else str(value)
     if forced == "Time" and isinstance(value, str):
         at_ms = dates.parse(value)
         return None if at_ms is None else dates.shown(at_ms)

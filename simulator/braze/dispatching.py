@@ -20,17 +20,20 @@ from sqlalchemy import Connection, func, select
 from simulator.braze import (
     audiences,
     conversions,
+    identity,
     marketing,
     message_counts,
     message_events,
     messaging_timer,
     segments,
+    writes,
 )
 from simulator.braze.audiences import Given
 from simulator.braze.identity import Profile
 from simulator.braze.marketing import Marketed
 from simulator.braze.messaging_tables import contents, dispatches, entries, messages
 from simulator.braze.people import hex_text
+from simulator.braze.reach import TRANSACTIONAL
 from simulator.store import insert_rows, rows_in, run, upsert_rows
 from simulator.tank import Tank
 
@@ -139,6 +142,15 @@ def work_off(conn: Connection, tank: Tank, now_ms: int) -> bool:
 
 
 def _people(
+    conn: Connection, tank: Tank, row: Any, request: Mapping[str, Any], now_ms: int
+) -> tuple[list[Given], int | None]:
+    """The next people, and the number to go on after; the Global Control Group gets transactional e-mail only."""
+    found, after = _named(conn, tank, row, request, now_ms)
+    share = 0.0 if request.get("wanted") == TRANSACTIONAL else writes.control_share(tank)
+    return [each for each in found if not identity.held_out(each[0], share)], after
+
+
+def _named(
     conn: Connection, tank: Tank, row: Any, request: Mapping[str, Any], now_ms: int
 ) -> tuple[list[Given], int | None]:
     shared = request.get("properties", {})

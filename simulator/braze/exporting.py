@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from simulator.braze import dates, identity, profile_store
+from simulator.braze import dates, identity, profile_store, received
 from simulator.braze.identity import Profile
 from simulator.braze.refusals import refuse
 from simulator.braze.transport import Body
@@ -77,9 +77,6 @@ _FIELDS: Mapping[str, Callable[[Profile, int], Any]] = {
     "attributed_adgroup": lambda p, _: p.stats.get("attributed_adgroup"),
     "attributed_ad": lambda p, _: p.stats.get("attributed_ad"),
     "braze_id": lambda p, _: p.braze_id,
-    "campaigns_received": lambda p, _: p.stats.get("campaigns_received"),
-    "canvases_received": lambda p, _: p.stats.get("canvases_received"),
-    "cards_clicked": lambda p, _: p.stats.get("cards_clicked"),
     "country": _standard("country"),
     "created_at": lambda p, _: dates.shown(p.created_ms),
     "custom_attributes": lambda p, _: p.custom or None,
@@ -105,19 +102,23 @@ _FIELDS: Mapping[str, Callable[[Profile, int], Any]] = {
     "uninstalled_at": lambda p, _: p.stats.get("uninstalled_at"),
     "user_aliases": _aliases,
 }
-"""Every field of ``fields_to_export``; one without a value is left out."""
+"""The fields of ``fields_to_export`` that a profile holds; one without a value is left out."""
+_ALL = tuple(sorted({*_FIELDS, *received.FIELDS}))
 
 
 _SINGLE = {"device_id": "device", "braze_id": "braze_id", "email_address": "email", "phone": "phone"}
 """Members that name one value each, and what it finds."""
 
 
-def exported(profile: Profile, fields: list[str] | None, now_ms: int) -> dict[str, Any]:
-    """A profile in the shape of exports; ``fields`` None is all of them. Unknown fields are passed over."""
-    wanted = _FIELDS if fields is None else [each for each in fields if isinstance(each, str) and each in _FIELDS]
+def exported(profile: Profile, fields: list[str] | None, now_ms: int, history: received.Found) -> dict[str, Any]:
+    """A profile in the shape of exports; ``fields`` None is all of them. Unknown fields are passed over.
+
+    :param history: what the person has received, see :func:`received.of`.
+    """
+    wanted = _ALL if fields is None else [each for each in fields if isinstance(each, str) and each in _ALL]
     shown: dict[str, Any] = {}
     for name in wanted:
-        value = _FIELDS[name](profile, now_ms)
+        value = history.get(name) if name in received.FIELDS else _FIELDS[name](profile, now_ms)
         if value is not None:
             shown[name] = value
     if fields is None:
@@ -135,6 +136,8 @@ def ids(call: Call, body: Body) -> Answer:
         return refuse("bad_entry", field="external_ids" if not isinstance(external_ids, list) else "user_aliases")
     if len(external_ids) + len(aliases) > MAX_IDS:
         return refuse("max_ids_and_aliases")
+    if not all(isinstance(each, str | int) and not isinstance(each, bool) for each in external_ids):
+        return refuse("bad_entry", field="external_ids")
     asked = [("external_id", str(each)) for each in external_ids]
     for each in aliases:
         if not isinstance(each, dict) or not isinstance(each.get("alias_name"), str):
@@ -154,7 +157,8 @@ def ids(call: Call, body: Body) -> Answer:
         if not matches and kind == "external_id":
             invalid.append(value)
         found.update((each.uid, each) for each in matches)
-    users = [exported(each, fields, call.now_ms) for each in found.values()]
+    history = received.of(call.conn, found, _ALL if fields is None else fields)
+    users = [exported(each, fields, call.now_ms, history.get(uid, {})) for uid, each in found.items()]
     why = Reason("exported", "the applied state", SOURCE, {"found": len(users), "unknown": len(invalid)})
     more = {"invalid_user_ids": invalid} if invalid else {}
     return Answer(201, {"users": users, **more, "message": "success"}, why=(why,))

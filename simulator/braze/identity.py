@@ -153,6 +153,11 @@ class People:
         self.touch(profile, now_ms)
 
 
+def held_out(profile: Profile, share: float) -> bool:
+    """Whether somebody is in the Global Control Group, which is so many percent of people by their random bucket."""
+    return profile.random_bucket < share * 100
+
+
 def most_recent(candidates: Iterable[Profile]) -> Profile | None:
     """The one that was written last."""
     return max(candidates, key=lambda each: each.updated_n, default=None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from simulator.braze import standard
-from simulator.braze.identity import People, Profile
+from simulator.braze.identity import People, Profile, held_out
 
 MERGED_FIELDS = (
     "first_name",
@@ -111,10 +111,10 @@ def _merge_apps(keep: dict[str, dict[str, Any]], source: Mapping[str, dict[str, 
         mine["last_ms"] = max(mine["last_ms"], theirs["last_ms"])
 
 
-def may_merge(keep: Profile, source: Profile) -> bool:
+def may_merge(keep: Profile, source: Profile, control_share: float) -> bool:
     """Whether two profiles can be merged at all: not with itself, nobody of the Global Control Group, and not two
     with numbers that are no phone numbers."""
     phones = [each.standard.get("phone") for each in (keep, source)]
     if all(number is not None and not standard.phone(number)[1] for number in phones):
         return False
-    return keep.uid != source.uid and not keep.stats.get("control_group") and not source.stats.get("control_group")
+    return keep.uid != source.uid and not any(held_out(each, control_share) for each in (keep, source))

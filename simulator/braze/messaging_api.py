@@ -68,7 +68,8 @@ def canvas_send(call: Call, body: Body) -> Answer:
     return _send(call, body, "canvas")
 
 
-def _send(call: Call, body: Body, kind: Kind) -> Answer:
+def _send(call: Call, whole: Body, kind: Kind) -> Answer:
+    body = messaging_checks.own(whole, kind)
     given = _given(call, body, kind)
     found = messaging_checks.problem(body, given)
     if found is not None:
@@ -179,7 +180,8 @@ def due_of(schedule: Mapping[str, Any], now_ms: int) -> int:
     return max(now_ms, _at(schedule) - ahead_ms)
 
 
-def _create(call: Call, body: Body, kind: Kind) -> Answer:
+def _create(call: Call, whole: Body, kind: Kind) -> Answer:
+    body = messaging_checks.own(whole, kind)
     given = _given(call, body, kind)
     found = messaging_checks.problem(body, given)
     found = found or messaging_checks.schedule_problem(body.get("schedule"), call.now_ms)

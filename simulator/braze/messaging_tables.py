@@ -87,6 +87,8 @@ messages = Table(
     Column("at_ms", BigInteger),
     Column("rendered", String),
     Column("calls", String),
+    # What the person did with it, in the words of exports
+    Column("engaged", String),
     Index("braze_messages_due", "state", "due_ms"),
     sqlite_autoincrement=True,
 )

@@ -30,12 +30,12 @@ from sqlalchemy import (
 )
 
 from simulator import feeds, timekeeper
-from simulator.braze import dates, exporting, pending, profile_store, segments
+from simulator.braze import dates, exporting, pending, profile_store, received, segments, writes
 from simulator.braze.people import uuid_text
 from simulator.braze.refusals import refuse
 from simulator.braze.transport import Body, Served
 from simulator.braze.user_tables import profiles
-from simulator.dialect import json_text
+from simulator.dialect import json_number
 from simulator.draining import Draining
 from simulator.exchange import Answer, Call, Found, Reason, Request
 from simulator.store import metadata
@@ -151,7 +151,9 @@ def on_timer(tank: Tank, payload: Mapping[str, Any], now_ms: int) -> None:
             uids = _uids(conn, tank, row.segment_id, now_ms, after)
             found = profile_store.by_uid(conn, uids)
             if found:
-                lines = b"".join(orjson.dumps(_line(each, fields, custom, now_ms)) + b"\n" for each in found)
+                history = received.of(conn, uids, fields)
+                shown = (_line(each, fields, custom, now_ms, history.get(each.uid, {})) for each in found)
+                lines = b"".join(orjson.dumps(each) + b"\n" for each in shown)
                 conn.execute(parts.insert().values(export=n, part=part, body=zlib.compress(lines, 1)))
         after, part, users = (uids or [after])[-1], part + 1, users + len(found)
         if len(uids) < PER_FILE:
@@ -173,15 +175,17 @@ def _is_loopback(url: str) -> bool:
 def _uids(conn: Connection, tank: Tank, segment_id: str, now_ms: int, after: int) -> list[int]:
     query: Select[int]
     if segment_id == CONTROL_GROUP:
-        chosen = json_text(profiles.c.data, "$.stats.control_group").in_(("true", "1"))
+        chosen = json_number(profiles.c.data, "$.random_bucket") < writes.control_share(tank) * 100
         query = select(profiles.c.uid).where(profiles.c.gone == "", chosen).order_by(profiles.c.uid)
     else:
         query = segments.members(conn, tank, segment_id, now_ms)
     return list(conn.execute(query.where(profiles.c.uid > after).limit(PER_FILE)).scalars())
 
 
-def _line(profile: Any, fields: list[str], custom: list[str] | None, now_ms: int) -> dict[str, Any]:
-    shown = exporting.exported(profile, fields, now_ms)
+def _line(
+    profile: Any, fields: list[str], custom: list[str] | None, now_ms: int, history: received.Found
+) -> dict[str, Any]:
+    shown = exporting.exported(profile, fields, now_ms, history)
     if custom is not None:
         shown["custom_attributes"] = {name: profile.custom[name] for name in custom if name in profile.custom}
     return shown

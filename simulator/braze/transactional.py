@@ -62,7 +62,7 @@ def transactional_send(call: Call, body: Body) -> Answer:
         return refuse("external_send_id")
     one = body.get("recipient")
     recipient = one[0] if isinstance(one, list) and len(one) == 1 else one
-    if not isinstance(recipient, dict) or "email" in recipient:
+    if not isinstance(recipient, dict) or "email" in recipient or "braze_id" in recipient:
         return refuse("bad_recipients")
     sent = {"recipients": [recipient], "trigger_properties": body.get("trigger_properties")}
     # A campaign of its own kind passes the checks of triggered ones but for that kind.

@@ -68,7 +68,7 @@ def find_partner(request: Request, tanks: Tanks) -> Found:
 
 def refuse_partner(_request: Request, detail: Any) -> Answer:
     """401 of the partner endpoints."""
-    return refuse(detail or "partner_key")
+    return refuse(detail or "partner_key", rate_limits.NO_HEADERS)
 
 
 def parsed(body: bytes) -> Any:
@@ -134,7 +134,7 @@ def _sent(answer: Answer, verdict: rate_limits.Verdict) -> Answer:
     fresh = 200 <= answer.status < 300 and answer.status != 202
     cache = {"Etag": f'W/"{digest.hex()}"', "Cache-Control": "max-age=0, private, must-revalidate"}
     headers = {
-        **verdict.headers,
+        **(rate_limits.NO_HEADERS if answer.status == 401 else verdict.headers),
         "X-Request-Id": str(UUID(bytes=digest, version=4)),
         **(cache if fresh else {"Cache-Control": "no-cache"}),
         **answer.headers,

@@ -156,12 +156,17 @@ def _identify(tank: Tank, people: People, entry: Mapping[str, Any], merge: bool,
         source.external_id = str(entry["external_id"])
         people.touch(source, now_ms)
         return
-    if set(source.aliases) & set(target.aliases) or not merging.may_merge(target, source):
+    if set(source.aliases) & set(target.aliases) or not merging.may_merge(target, source, control_share(tank)):
         return
     if not merge:
         merging.carry_only(people, target, source, now_ms)
         return
     merging.merge(people, target, source, now_ms, subscriptions=_fills(tank), devices=False)
+
+
+def control_share(tank: Tank) -> float:
+    """Percent of people who are in the Global Control Group."""
+    return float(tank.settings["braze.global_control_share"])
 
 
 def _fills(tank: Tank) -> bool:
@@ -172,9 +177,10 @@ def merge(conn: Connection, tank: Tank, pairs: Any, _received_ms: int, now_ms: i
     """`/users/merge`: each pair by itself; one that is not clear does nothing."""
     wanted = {identifier_key(each[side]) for each in pairs for side in ("identifier_to_merge", "identifier_to_keep")}
     people = profile_store.load(conn, tank, wanted, now_ms)
+    share = control_share(tank)
     for each in pairs:
         sources, keeps = (candidates(people, each[side]) for side in ("identifier_to_merge", "identifier_to_keep"))
-        if len(sources) == len(keeps) == 1 and merging.may_merge(keeps[0], sources[0]):
+        if len(sources) == len(keeps) == 1 and merging.may_merge(keeps[0], sources[0], share):
             merging.merge(people, keeps[0], sources[0], now_ms, subscriptions=_fills(tank), devices=True)
     _save_merged(conn, tank, people)
     return 0

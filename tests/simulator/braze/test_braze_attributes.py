@@ -92,6 +92,10 @@ def test_other_texts_stay_texts(text: str) -> None:
         ("Number", "a", "old"),
         ("String", 12, "12"),
         ("String", "2026-01-01", "2026-01-01"),
+        ("String", ["a"], "old"),
+        ("Boolean", [True], "old"),
+        ("Number", {"n": 1}, "old"),
+        ("Time", {"$time": "2026-01-01"}, "2026-01-01T00:00:00.000Z"),
     ],
 )
 def test_forced_types_coerce_or_ignore(forced: str, new: Any, after: Any) -> None:

@@ -267,12 +267,10 @@ def test_what_exports_refuse(workspace: Any) -> None:
 
 def test_the_control_group_is_exported_without_a_segment(workspace: Any) -> None:
     workspace.attributes({"external_id": "a"}, {"external_id": "b"})
-    with workspace.tank.store.write() as conn:
-        conn.exec_driver_sql(
-            "UPDATE braze_profiles SET data = json_set(data, '$.stats', json('{\"control_group\": true}')) "
-            "WHERE external_id = 'b'"
-        )
+    buckets = {each: workspace.person(each)["random_bucket"] for each in "ab"}
+    inside = min(buckets, key=lambda each: buckets[each])
+    workspace.set(global_control_share=sum(buckets.values()) / 200)
     answer = workspace.post("/users/export/global_control_group", {"fields_to_export": ["external_id"]})
     assert answer.status_code == 201
     workspace.advance(60_000)
-    assert lines(workspace.download(answer.json["url"]).data) == [{"external_id": "b"}]
+    assert lines(workspace.download(answer.json["url"]).data) == [{"external_id": inside}]
