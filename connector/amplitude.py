@@ -43,6 +43,8 @@ class Client:
     """Uploads over one kept connection, without redirects and without the environment's proxies."""
 
     path = PATH
+    pauses_ms: Sequence[int] = (30_000,)
+    """As often as it takes (Amplitude docs, HTTP V2 API, 429)."""
 
     def __init__(self, url: str, api_key: str) -> None:
         self.vendor = VENDOR
@@ -80,6 +82,8 @@ class BatchClient(Client):
     """The Batch API: its answers are read like those of HTTP V2."""
 
     path = BATCH_PATH
+    pauses_ms: Sequence[int] = (15_000, 30_000, 60_000, 120_000, 240_000, 300_000)
+    """15 s first (Amplitude docs, Batch Event Upload API, 429); that it backs off from there is inferred."""
 
     def __init__(self, url: str, api_key: str, min_id_length: int = 0) -> None:
         super().__init__(url, api_key)

@@ -34,6 +34,8 @@ def item(array: Array, given: Mapping[str, Any]) -> bytes:
 class _Sender:
     """One kept connection, without redirects and without the environment's proxies."""
 
+    pauses_ms: Sequence[int] = (30_000,)
+
     def __init__(self, url: str, api_key: str) -> None:
         self.vendor = VENDOR
         self.url = url.rstrip("/")

@@ -22,7 +22,6 @@ from connector.replies import Client, Reply
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 500_000
-THROTTLE_MS = 30_000
 PROJECT_THROTTLE_MS = 60_000
 """The pause when a 429 names nobody: a limit of the whole project (Amplitude docs, SDK troubleshooting)."""
 LEAST_PAUSE_MS = 100
@@ -76,9 +75,9 @@ def halves(count: int) -> int:
     return max(1, (count + 1) // 2)
 
 
-def throttled_until(now_ms: int) -> int:
-    """When a throttled device is tried again (Amplitude docs, HTTP V2 API, 429)."""
-    return now_ms + THROTTLE_MS
+def throttle_ms(pauses_ms: Sequence[int], before: int) -> int:
+    """The pause of a lane that was throttled ``before`` times since something of it was taken."""
+    return pauses_ms[min(before, len(pauses_ms) - 1)]
 
 
 def quota_until(now_ms: int) -> int:
@@ -111,6 +110,7 @@ class Delivery:
         self.client = client
         self.keep_ms = keep_ms
         self._attempt = 0
+        self._throttled: dict[str, int] = {}
         self._pruned_ms = 0
         starts_afresh(outbox, client.url, client.api_key)
 
@@ -164,6 +164,8 @@ class Delivery:
             log.warning("%s takes the key again: delivery goes on", self.client.vendor)
         if reply.kind == "accepted":
             self.outbox.end([item.n for item in batch], "sent", now_ms)
+            for item in batch if self._throttled else ():
+                self._throttled.pop(item.lane, None)
         elif reply.kind == "judged":
             self.judged(batch, reply, now_ms)
         elif reply.kind == "throttled" and not any(index < len(batch) for index in reply.events):
@@ -190,14 +192,14 @@ class Delivery:
         self.outbox.end(sorted(named), "dead", now_ms, reply.reason)
 
     def throttled(self, batch: Sequence[Item], reply: Reply, now_ms: int) -> None:
-        """Hold the named events, and what follows on the same device, for 30 s; the rest goes at once."""
+        """Hold the named events, and what follows on the same device, for a while; the rest goes at once."""
         over = {batch[i].n for i in reply.events if i < len(batch)}
         passed = {item.n for item in batch} - over
         due: list[tuple[int, int]] = []
         for lane in dict.fromkeys(item.lane for item in batch if item.n in over):
             in_lane = [item.n for item in batch if item.lane == lane and item.n in over]
             quota = lane.partition(":")[2] in reply.quota
-            start_ms = quota_until(now_ms) if quota else throttled_until(now_ms)
+            start_ms = quota_until(now_ms) if quota else now_ms + self._pause_ms(lane)
             held = [
                 n
                 for n, due_ms in self.outbox.lane(lane)
@@ -206,6 +208,11 @@ class Delivery:
             # Over the daily quota all are tried again at once: the first answer tells about the others.
             due += spread(held, start_ms, len(held) if quota else reply.eps or 30)
         self.outbox.hold([*due, *((n, FREED) for n in passed)])
+
+    def _pause_ms(self, lane: str) -> int:
+        before = self._throttled.get(lane, 0)
+        self._throttled[lane] = before + 1
+        return throttle_ms(self.client.pauses_ms, before)
 
     def project_throttled(self, reply: Reply, now_ms: int) -> None:
         """A 429 that names no event is about all of them."""
@@ -223,7 +230,7 @@ class Delivery:
         elif named or waiting:
             self.outbox.limit(named, 1)
             self.outbox.bind([item for item in batch if item.n in waiting])
-            self.outbox.hold([(n, throttled_until(now_ms)) for n in waiting])
+            self.outbox.hold([(item.n, now_ms + self._pause_ms(item.lane)) for item in batch if item.n in waiting])
         else:
             self.outbox.limit([item.n for item in batch], halves(len(batch)))
 

@@ -36,6 +36,8 @@ class Client(Protocol):
     api_key: str
     max_items: int
     """Most outbox items of one request."""
+    pauses_ms: Sequence[int]
+    """How long events that a 429 names wait, the first time and so on; then always the last of these."""
 
     def upload(self, events: Sequence[bytes]) -> Reply:
         """Send items; never raises for what the network does."""

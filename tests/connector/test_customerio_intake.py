@@ -73,10 +73,12 @@ class Desk:
     def post(self, body: bytes, headers: dict[str, str] | None = None) -> TestResponse:
         return self.client.post("/feeds/customerio", data=body, headers=signed(body) if headers is None else headers)
 
-    def work(self, later_ms: int = 0) -> None:
+    def work(self, later_ms: int = 0) -> int:
+        """Deliver what may go ``later_ms`` from now; answers when there is more, in ms from then."""
         self.clock.now += later_ms
-        while self.flow.delivery.work(self.clock.now) <= self.clock.now:
+        while (until := self.flow.delivery.work(self.clock.now)) <= self.clock.now:
             pass
+        return until - self.clock.now
 
     def close(self) -> None:
         self.flow.delivery.client.close()
@@ -282,6 +284,23 @@ def test_a_refused_id_does_not_sink_its_batch(bench: Desk, stub: Amplitude) -> N
     assert stub.ids() == ["e0", "e1", "e3", "e4"]
     counts = bench.outbox.counts()
     assert (counts["sent"], counts["dead"]) == (4, 1)
+
+
+def test_a_throttled_person_waits_15_s_and_longer_while_it_goes_on(bench: Desk, stub: Amplitude) -> None:
+    body = {"code": 429, "error": "Too many requests for some devices and users", "eps_threshold": 1000}
+    stub.script = lambda events: (429, {**body, "throttled_events": list(range(len(events)))})
+    bench.post(report(1))
+    pauses = [bench.work()]
+    while len(pauses) < 7:
+        pauses.append(bench.work(pauses[-1]))
+    assert pauses == [15_000, 30_000, 60_000, 120_000, 240_000, 300_000, 300_000]
+    stub.script = lambda _events: None
+    bench.work(300_000)
+    assert stub.ids() == ["e1"]
+    stub.script = lambda events: (429, {**body, "throttled_events": list(range(len(events)))})
+    again = report(2, data={"identifiers": {"id": "p1"}})
+    assert bench.post(again, signed(again, bench.clock.now // 1000)).status_code == 200
+    assert bench.work() == 15_000
 
 
 def test_too_large_is_halved_and_5xx_tried_again_under_the_same_ids(bench: Desk, stub: Amplitude) -> None:

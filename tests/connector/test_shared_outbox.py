@@ -40,6 +40,7 @@ class Platform:
     """Takes items in memory, tells of trouble at random, and watches that no lane travels in two requests at once."""
 
     vendor, url, api_key, max_items = "Amplitude", "http://127.0.0.1:9", KEY, 7
+    pauses_ms: Sequence[int] = (30_000,)
 
     def __init__(self, trouble: float = 0) -> None:
         self.taken: list[str] = []
