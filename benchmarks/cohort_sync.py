@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,16 @@ cohort_sync:
   braze: {endpoint: "${BRAZE_URL}", data_import_key: "${BRAZE_DATA_IMPORT_KEY}"}
   syncs: [{cohort_id: "${COHORT_ID}", identifier: user_id, cadence: hourly}]
 """
+
+
+def progress(steps: range, what: str) -> Iterator[int]:
+    """The steps; every two seconds a line on stderr tells how many are done."""
+    told = time.perf_counter()
+    for number, step in enumerate(steps):
+        if time.perf_counter() - told > 2:
+            told = time.perf_counter()
+            print(f"{what}: {number} of {len(steps)}", file=sys.stderr)
+        yield step
 
 
 class Bench:
@@ -72,13 +82,13 @@ class Bench:
     def people(self) -> None:
         """Everybody in Amplitude and in Braze."""
         amplitude, braze = self.ready["amplitude"], self.ready["braze"]
-        for at in range(0, len(self.everybody), 2_000):
+        for at in progress(range(0, len(self.everybody), 2_000), "people in Amplitude"):
             events = [{"user_id": each, "event_type": "Seen"} for each in self.everybody[at : at + 2_000]]
             self.call("POST", f"{amplitude['url']}/batch", {"api_key": amplitude["api_key"], "events": events})
             if at % 50_000 == 0:
                 self.advance("1m")  # a project has its limit too
         key = {"Authorization": f"Bearer {braze['rest_api_key']}"}
-        for at in range(0, len(self.everybody), 75):
+        for at in progress(range(0, len(self.everybody), 75), "people in Braze"):
             given = [{"external_id": each, "tier": "gold"} for each in self.everybody[at : at + 75]]
             self.call("POST", f"{braze['url']}/users/track", {"attributes": given}, headers=key)
         self.advance("1m")
@@ -186,6 +196,7 @@ def measure(members: int, hours: int, folder: Path) -> dict[str, Any]:
         cohort_id = bench.cohort()
         made_s = time.perf_counter() - began
         began = time.perf_counter()
+        print("the first run, of everybody", file=sys.stderr)
         bench.start(cohort_id)
         bench.advance("30m")
         first_s = time.perf_counter() - began
@@ -194,7 +205,7 @@ def measure(members: int, hours: int, folder: Path) -> dict[str, Any]:
             raise SystemExit(f"the first run sent {len(first)} ids for {len(bench.inside)} members")
         truth, spent = [], {"tank": time.process_time(), "connector": cpu_s(bench.connector.pid)}
         churn_s = advance_s = 0.0
-        for _ in range(hours):
+        for _ in progress(range(hours), "hours"):
             began = time.perf_counter()
             truth.append(bench.churn(cohort_id, CHURN))
             churned = time.perf_counter()
