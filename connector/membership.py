@@ -44,9 +44,19 @@ def read(content: bytes) -> File:
         raise Unreadable("the first line names no amplitude_id")
     lines = rest.split(b"\n")
     # A value may hold a line break: then its quotes are open at the end of the line, and the two belong together.
-    if any(line.count(b'"') % 2 for line in lines):
+    if not _plain(rest) and any(line.count(b'"') % 2 for line in lines):
         lines = list(_joined(lines))
     return File(header, frozenset(line for line in lines if line))
+
+
+def _plain(text: bytes) -> bool:
+    """Whether it is seen at a glance that every line break is one between two lines: True is sure, False is not.
+
+    A break within a value has something else than quotes around it, or quotes of its own, which are doubled or the
+    value's first.
+    """
+    between = text.count(b'"\n"') + text.endswith(b'"\n')
+    return text.count(b"\n") == between and b'""\n' not in text and b',"\n' not in text
 
 
 def _joined(lines: list[bytes]) -> Iterable[bytes]:

@@ -401,6 +401,14 @@ class matches(FunctionElement[bool]):
     inherit_cache = True
 
 
+class joined(FunctionElement[str]):
+    """``joined(text, separator, by)``: the texts of the rows in one, in the order of ``by``, which they come in."""
+
+    name = "joined"
+    type = String()
+    inherit_cache = True
+
+
 _FORMS = {
     "as_number": ("{}", "as_number({}::text)"),
     "as_real": ("CAST({} AS FLOAT)", "coalesce(as_number({}::text), 0)"),
@@ -418,6 +426,15 @@ _FORMS = {
 def _form(element: FunctionElement[Any], compiler: Any, **kw: Any) -> str:
     form = _FORMS[element.name][0 if compiler.dialect.name == "sqlite" else 1]
     return form.format(compiler.process(element.clauses, **kw))
+
+
+@compiles(joined)
+def _joined(element: joined, compiler: Any, **kw: Any) -> str:
+    text, separator, by = (compiler.process(each, **kw) for each in element.clauses)
+    # SQLite knows an order within only since 3.44; before, it is the order in which the rows come.
+    if compiler.dialect.name == "sqlite":
+        return f"group_concat({text}, {separator})"
+    return f"string_agg({text}, {separator} ORDER BY {by})"
 
 
 @compiles(matches)

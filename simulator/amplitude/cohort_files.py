@@ -16,17 +16,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from sqlalchemy import Connection, bindparam, literal_column, select
+from sqlalchemy import Connection, String, bindparam, cast, func, literal_column, select
 
 from simulator.amplitude import cohort_tables, cohorts, computations, tables
 from simulator.amplitude.cohorts import SOURCE, refused
-from simulator.dialect import json_members
+from simulator.dialect import joined, json_members
 from simulator.exchange import Answer, Call, Found, Reason, Request
 from simulator.store import json_set
 from simulator.tank import Region, Tank, Tanks, UnknownTank
 
 LINK = "/cohort-files/<tank_id>/<request_id>.csv"
-PAGE = 5_000
+PAGE, LONG_PAGE = 5_000, 25_000
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -63,16 +63,15 @@ def _all_keys(tank: Tank, cohort_id: str) -> list[str]:
 def _lines(tank: Tank, request: Any, columns: Sequence[str]) -> Iterator[bytes]:
     """The file, page by page; every cell is quoted."""
     yield _csv([["amplitude_id", "user_id", *columns]])
-    after = 0
-    while True:
+    after: int | None = 0
+    while after is not None:
         with tank.store.scan() as conn:
-            given = {"cohort": request.cohort_id, "after": after, "page": PAGE}
-            page = [(row[0], row[1]) for row in conn.execute(_PAGE_OF, given)]
-            held = _properties(conn, request.id, [each for each, _ in page]) if columns else {}
-        if not page:
-            return
-        yield _csv([a, name or "", *(_cell(held.get(a, {}).get(key)) for key in columns)] for a, name in page)
-        after = page[-1][0]
+            given = {"cohort": request.cohort_id, "after": after, "page": PAGE if columns else LONG_PAGE}
+            if columns:
+                text, after = _with_properties(conn, request.id, given, columns)
+            else:
+                text, after = _two_columns(conn, given)
+        yield text
 
 
 _M = cohort_tables.members.c
@@ -83,6 +82,35 @@ _PAGE_OF = (
     .order_by(_M.amplitude_id)
     .limit(bindparam("page"))
 )
+_ROWS = _PAGE_OF.subquery()
+_LINES_OF = select(
+    func.count(),
+    func.max(_ROWS.c.amplitude_id),
+    joined(
+        cast(_ROWS.c.amplitude_id, String) + '","' + func.coalesce(_ROWS.c.user_id, ""), '"\n"', _ROWS.c.amplitude_id
+    ),
+)
+
+
+def _two_columns(conn: Connection, given: Mapping[str, Any]) -> tuple[bytes, int | None]:
+    """A page as the database puts its lines together, and the last member of it, None at the end."""
+    count, last, text = conn.execute(_LINES_OF, given).one()
+    if not count:
+        return b"", None
+    page = f'"{text}"\n'
+    if page.count('"') > 4 * count:  # a quote within a user id is doubled
+        page = _csv((a, name or "") for a, name in conn.execute(_PAGE_OF, given)).decode()
+    return page.encode(), last
+
+
+def _with_properties(
+    conn: Connection, request_id: str, given: Mapping[str, Any], columns: Sequence[str]
+) -> tuple[bytes, int | None]:
+    """A page with properties beside, and the last member of it, None at the end."""
+    page = [(row[0], row[1]) for row in conn.execute(_PAGE_OF, given)]
+    held = _properties(conn, request_id, [each for each, _ in page])
+    text = _csv([a, name or "", *(_cell(held.get(a, {}).get(key)) for key in columns)] for a, name in page)
+    return text, page[-1][0] if page else None
 
 
 def _properties(conn: Connection, request_id: str, ids: Sequence[int]) -> Mapping[int, Mapping[str, Any]]:

@@ -241,11 +241,10 @@ def listed(call: Call) -> Answer:
     """`GET /api/3/cohorts`: the published ones."""
     app = rows.project_id(call.tank.id, call.tank.seed)
     cohort_computing.ensure_active(call.conn, call.tank, call.now_ms)
-    for cohort_id in call.conn.execute(select(cohorts.c.id)).scalars().all():
+    published = cohorts.c.published == 1
+    for cohort_id in call.conn.execute(select(cohorts.c.id).where(published)).scalars().all():
         cohort_computing.refresh(call.conn, call.tank, cohort_id, call.now_ms)
-    found = call.conn.execute(
-        select(cohorts).where(cohorts.c.published == 1).order_by(cohorts.c.created_ms, cohorts.c.id)
-    )
+    found = call.conn.execute(select(cohorts).where(published).order_by(cohorts.c.created_ms, cohorts.c.id))
     every = [shown(call.conn, row, app) for row in found.all()]
     if call.detail.get("includeSyncInfo", "").lower() == "true":
         every = [{**each, "syncMetadata": cohort_syncs.shown(call.conn, each["id"])} for each in every]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from simulator.amplitude import export
+from simulator.amplitude import cohort_files, export
 
 
 def get(tank: Any, path: str, **query: Any) -> requests.Response:
@@ -64,17 +64,18 @@ def cohort(tank: Any, people: int) -> str:
             for n in range(people)
         ]
     )
-    export_row = tank.control("GET", "/amplitude/users").json()["users"]
+    assert len(tank.control("GET", "/amplitude/users").json()["users"]) == people
+    return request(tank, [f"person-{n}" for n in range(people)], props="1", propKeys="plan")
+
+
+def request(tank: Any, names: list[str], **query: Any) -> str:
+    """A cohort of these people; answers the id of its download request."""
     pair = (tank.key, tank.ready["amplitude"]["secret_key"])
-    spec: dict[str, Any] = {"name": "c", "id_type": "BY_USER_ID", "owner": "a@b.c", "published": True}
-    spec["ids"] = [f"person-{n}" for n in range(people)]
+    spec: dict[str, Any] = {"name": "c", "id_type": "BY_USER_ID", "owner": "a@b.c", "published": True, "ids": names}
     told = requests.post(f"{tank.amplitude}/api/3/cohorts/upload", json={**spec, "app_id": 0}, auth=pair, timeout=30)
     spec["app_id"] = int(told.json()["error"]["metadata"]["details"].rpartition(" ")[2])
     made = requests.post(f"{tank.amplitude}/api/3/cohorts/upload", json=spec, auth=pair, timeout=30).json()
-    assert len(export_row) == people
-    found: str = get(tank, f"/api/5/cohorts/request/{made['cohortId']}", props="1", propKeys="plan").json()[
-        "request_id"
-    ]
+    found: str = get(tank, f"/api/5/cohorts/request/{made['cohortId']}", **query).json()["request_id"]
     return found
 
 
@@ -93,6 +94,28 @@ def test_a_large_cohort_is_behind_a_link_that_lives_a_minute(make_tank: Any) -> 
     late = requests.get(link, timeout=30)
     assert (late.status_code, "Request has expired" in late.text) == (403, True)
     assert get(tank, f"/api/5/cohorts/request/{request_id}/file").headers["Location"] != link
+
+
+ODD = ['quo"te', 'at end"', '"at begin', "two\nlines", "at end\n", "\nat begin", 'both"\n"of them', "two\r\nlines",
+       "comma, here", "äöüß€", "back\\slash"]  # fmt: skip
+"""User ids as the file has to give them out."""
+
+
+@pytest.mark.parametrize("page", [3, 25_000])
+def test_user_ids_with_quotes_and_line_breaks_come_out_whole(
+    make_tank: Any, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(cohort_files, "LONG_PAGE", page)
+    tank = make_tank(limits="batch")
+    names = [*ODD, *(f"person-{n}" for n in range(5))]
+    tank.upload([{"user_id": each, "event_type": "a"} for each in names])
+    file = get(tank, f"/api/5/cohorts/request/{request(tank, names)}/file").content
+    lines = list(csv.reader(io.StringIO(file.decode(), newline="")))
+    numbers = [int(line[0]) for line in lines[1:]]
+    assert lines[0] == ["amplitude_id", "user_id"]
+    assert (numbers, {line[1] for line in lines[1:]}) == (sorted(numbers), set(names))
+    assert len(lines) == len(names) + 1
+    assert file.endswith(b'"\n')
 
 
 def test_a_small_cohort_is_in_the_answer_with_every_cell_quoted(make_tank: Any) -> None:
