@@ -6,15 +6,15 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from connector import cohort_changes, streaming, syncing
-from connector.amplitude import BatchClient, Client
+from connector import cohort_changes, reporting, streaming, syncing
+from connector.amplitude import Client
 from connector.amplitude_rest import RestClient
 from connector.braze import CohortClient, TrackClient
 from connector.config import Config
 from connector.delivery import HOUR_MS, Delivery
 from connector.engine import Work
 from connector.outbox import Outbox, Unreachable
-from connector.sections import ConfigError, CustomerioConfig, Source
+from connector.sections import ConfigError, Source
 from connector.syncing import Syncs
 
 FILES = {"currents": "outbox.db"}
@@ -93,13 +93,8 @@ def assemble(config: Config) -> Flows:
     if metrics is not None:
         outbox = outbox_of(config, "customerio")
         keep_ms = metrics.integration.readings.key_refused_hours * HOUR_MS
-        flows.append(Flow("customerio", outbox, Delivery(outbox, client_of(metrics), keep_ms)))
+        flows.append(Flow("customerio", outbox, Delivery(outbox, reporting.client_of(metrics), keep_ms)))
     return {flow.name: flow for flow in flows}
-
-
-def client_of(metrics: CustomerioConfig) -> BatchClient:
-    """Where Customer.io's reports go."""
-    return BatchClient(metrics.url, metrics.api_key, metrics.integration.readings.min_id_length)
 
 
 def _reader(source: Source) -> RestClient:

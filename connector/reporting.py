@@ -13,10 +13,12 @@ from dataclasses import replace
 
 import orjson
 
+from connector.amplitude import BatchClient
 from connector.flows import customerio
 from connector.flows.customerio import Integration, Skipped
 from connector.outbox import Outbox, Taken
-from connector.replies import Client, Reply
+from connector.replies import Reply
+from connector.sections import CustomerioConfig
 
 SIGNATURE, TIMESTAMP = "X-CIO-Signature", "X-CIO-Timestamp"
 VERSION = "v0"
@@ -74,12 +76,20 @@ def rows(body: bytes, integration: Integration) -> list[Taken]:
         return [Taken(str(report["event_id"]), "", None, UNWRITABLE)]
 
 
-def test_connection(client: Client, integration: Integration, now_ms: int) -> Reply:
-    """Send the event of Test Connection, whatever is selected; answers what Amplitude said."""
-    every = replace(integration, events=None)
-    found = customerio.to_amplitude(customerio.sample(now_ms), every)
+def test_connection(flow: CustomerioConfig, now_ms: int) -> Reply:
+    """Send the event of Test Connection, whatever is selected and past the outbox; answers what Amplitude said."""
+    found = customerio.to_amplitude(customerio.sample(now_ms), replace(flow.integration, events=None))
     assert isinstance(found, list)
-    return client.upload([orjson.dumps(each) for each in found])
+    client = client_of(flow)
+    try:
+        return client.upload([orjson.dumps(each) for each in found])
+    finally:
+        client.close()
+
+
+def client_of(flow: CustomerioConfig) -> BatchClient:
+    """Where Customer.io's reports go."""
+    return BatchClient(flow.url, flow.api_key, flow.integration.readings.min_id_length)
 
 
 def lane(event: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from connector import config as configuration
 from connector import reporting, traces
-from connector.assembly import Flows, assemble, client_of
+from connector.assembly import Flows, assemble
 from connector.clock import NAME, open_clock
 from connector.config import Config, load
 from connector.engine import Engine
@@ -87,7 +87,7 @@ def run_test(environ: Mapping[str, str]) -> int:
     flow = config.customerio
     clock = open_clock(config.clock_url)
     try:
-        reply = reporting.test_connection(client_of(flow), flow.integration, clock.now_ms())
+        reply = reporting.test_connection(flow, clock.now_ms())
     finally:
         clock.close()
     if reply.kind == "accepted":

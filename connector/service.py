@@ -82,6 +82,13 @@ def create_app(config: Config, flows: Flows, engine: Engine, draining: Draining)
             return _json(503, _DRAINING)
         return take_report(body, config, flows, engine)
 
+    @app.post("/flows/customerio/test")
+    def test_customerio() -> flask.Response:
+        if draining.is_set() or config.customerio is None:
+            return _json(503 if draining.is_set() else 409, {"error": "the flow customerio is not running"})
+        reply = reporting.test_connection(config.customerio, engine.clock.now_ms())
+        return _json(200 if reply.kind == "accepted" else 502, {"amplitude": reply.kind, "reason": reply.reason})
+
     @app.post("/feeds/<path:feed>")
     def take_other(feed: str) -> flask.Response:
         flask.request.get_data()

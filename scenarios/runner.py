@@ -24,7 +24,7 @@ from scenarios import mutants
 from scenarios.connectors import Command, Connector, NeverReady, Reference, Running, free_port, implemented, path_of
 from scenarios.control import Control, ControlError
 from scenarios.packs import Scenario
-from scenarios.steps import CannotGoOn, World
+from scenarios.steps import CannotGoOn, NotOffered, World
 from scenarios.timeline import timeline
 from scenarios.waiting import deadline, mark, passed, seconds_since, short_pause
 from scenarios.zygote import Zygote
@@ -94,6 +94,8 @@ class Worker:
         try:
             with self._lab(plan.mutant) as lab:
                 result = self._play(scenario, plan, folder, lab)
+        except NotOffered:
+            result = Result(scenario.id, "not_applicable")
         except NeverReady as error:
             result = _broken(scenario, str(error) + _tail(folder))
             result.never_ready = True

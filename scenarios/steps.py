@@ -21,6 +21,10 @@ class CannotGoOn(RuntimeError):
     """An answer lacks what later steps need; a failure says so already."""
 
 
+class NotOffered(RuntimeError):
+    """The connector under test does not have what the scenario is about."""
+
+
 _KNOWN = {
     "amplitude": ("api_key", "secret_key", "url", "other_region_url", "active_cohort_id", "feed_token"),
     "braze": ("rest_api_key", "partner_api_key", "data_import_key"),
@@ -187,6 +191,14 @@ def send_report(world: World, value: Mapping[str, Any]) -> None:
     world.answers = [_answer(each["status"], each["body"] or "") for each in told["answers"]]
 
 
+def test_connection(world: World, flow: str) -> None:
+    """Let the connector test its connection: 2xx says that Amplitude has taken the event. Raises NotOffered."""
+    assert world.connector is not None
+    world.answers = [calling.call(world.connector.url, {"method": "POST", "path": f"/flows/{flow}/test"})]
+    if world.answers[0]["status"] in (404, 405, 501):
+        raise NotOffered(f"the connector has no Test Connection of {flow}")
+
+
 def check_credentials(world: World, _value: Any) -> None:
     answer = world.control.call("POST", "/feeds/currents/check")
     world.answers = [_answer(answer["status"])]
@@ -230,6 +242,22 @@ def braze(world: World, value: Mapping[str, Any]) -> None:
         return {**spec, "headers": {**proof, **spec.get("headers", {})}}
 
     _call(world, value, side["url"], _request(value), proven)
+
+
+def customerio(world: World, value: Mapping[str, Any]) -> None:
+    """Call the App API of Customer.io with its key, or the Track API with site id and key."""
+    side = world.ready["customerio"]
+    base = side["other_region_url"] if value.get("region") == "other" else side["url"]
+    track = value.get("auth") == "track"
+    key = {"right": side["track_api_key" if track else "app_api_key"], "wrong": "0" * 32}.get(value.get("key", "right"))
+
+    def proven(spec: dict[str, Any]) -> dict[str, Any]:
+        if key is None:
+            return spec
+        proof = calling.basic(side["site_id"], key) if track else f"Bearer {key}"
+        return {**spec, "headers": {"Authorization": proof, **spec.get("headers", {})}}
+
+    _call(world, value, base, _request(value), proven)
 
 
 def _call(
@@ -314,6 +342,7 @@ STEPS: Mapping[str, Callable[[World, Any], None]] = {
     "post": post,
     "report": report,
     "send_report": send_report,
+    "test_connection": test_connection,
     "check_credentials": check_credentials,
     "test_events": send_test_events,
     "feed": feed,
@@ -321,6 +350,7 @@ STEPS: Mapping[str, Callable[[World, Any], None]] = {
     "silence": silence,
     "amplitude": amplitude,
     "braze": braze,
+    "customerio": customerio,
     "control": control,
     "expect": expect,
 }

@@ -58,8 +58,8 @@ def post(
     """POST ``body`` to the connector in real time and journal it; never raises for what the network does.
 
     No write transaction may be open. Faults set for the platform ``connector`` apply here: a lost answer
-    (``reset_after``) is delivered and then forgotten, which is what makes duplicates; a ``late_answer`` is forgotten
-    as if it had not come in time; ``duplicate`` delivers twice.
+    (``reset_after``) is delivered and then forgotten, which is what makes duplicates; a ``late_answer``, or one that
+    ``latency`` makes later than ``timeout_s``, is forgotten as if it had not come in time; ``duplicate`` delivers twice.
 
     :param spoil: what the kinds of :data:`faults.SPOILING` do to this feed's requests.
     """
@@ -123,8 +123,9 @@ def _send(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, f
     if fault is not None and fault.kind in ("status", "throttle_burst"):
         default = 429 if fault.kind == "throttle_burst" else 503
         return Outcome(int(fault.params.get("status", default)), b"", "answered by an injected fault", reached=False)
-    if fault is not None and fault.kind == "latency":
-        clock.real_sleep(int(fault.params.get("ms", 1000)) / 1000)
+    slow_s = int(fault.params.get("ms", 1000)) / 1000 if fault is not None and fault.kind == "latency" else 0
+    if 0 < slow_s < timeout_s:
+        clock.real_sleep(slow_s)
     try:
         answer = _session().post(url, data=body, headers=dict(headers), timeout=timeout_s, allow_redirects=False)
     except requests.ConnectTimeout:
@@ -138,6 +139,6 @@ def _send(url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, f
         return Outcome(None, b"", f"no answer: {type(error).__name__}")
     if fault is not None and fault.kind in ("reset_after", "truncated_body"):
         return Outcome(None, b"", "answer lost on the way back (injected)")
-    if fault is not None and fault.kind == "late_answer":
+    if slow_s >= timeout_s or (fault is not None and fault.kind == "late_answer"):
         return Outcome(None, b"", f"no answer within {timeout_s:g} s (injected)", timed_out=True)
     return Outcome(answer.status_code, answer.content[:65536])

@@ -168,6 +168,16 @@ def _gone_at_once(step: Any, *_: Any) -> Any:
     return replace(step, end="given_up", progress=type(step.progress)()) if step.end == "pending" else step
 
 
+def _broken(progress: Any, status: Any, _broken: bool, *more: Any) -> Any:
+    return progress, status, status is None, *more
+
+
+def _good_reply(*_: Any) -> Any:
+    from connector.replies import Reply
+
+    return Reply("accepted", "")
+
+
 def _in_ms(made: Any, *_: Any) -> Any:
     return {**made, "timestamp": made["timestamp"] * 1000}
 
@@ -221,6 +231,9 @@ MUTANTS = (
     Mutant("cio-any-number", ("CIO-039",), "milliseconds are taken for seconds", f"{_FLOW}:milliseconds", instead(lambda timestamp, _: timestamp * 1000)),
     Mutant("cio-small-bodies", ("CIO-040",), "a body has at most 1 MB", "connector.service:MAX_BODY_BYTES", instead(1_000_000)),
     Mutant("cio-only-while-well", ("CIO-042",), "while Amplitude is away nothing is taken", _TAKE, _only_while_well),
+    Mutant("cio-test-sends-nothing", ("CIO-043",), "Test Connection sends nothing", f"{_REPORTING}:test_connection", instead(_good_reply)),
+    Mutant("cio-test-another-name", ("CIO-043",), "Test Connection sends another event", f"{_FLOW}:sample", result(lambda made, *_: {**made, "metric": "opened"})),
+    Mutant("cio-test-always-good", ("CIO-044",), "Test Connection never complains", f"{_REPORTING}:test_connection", result(_good_reply)),
     Mutant("cio-gives-up", ("CIO-050",), "a failed upload is done", f"{_DELIVERY}.failed", _end("sent")),
     Mutant("cio-throttled-lost", ("CIO-051",), "throttled events are dropped", f"{_DELIVERY}.settle", _throttled_lost),
     Mutant("cio-large-lost", ("CIO-052",), "a batch that is too large is dropped", f"{_DELIVERY}.too_large", _end("dead")),
@@ -229,6 +242,7 @@ MUTANTS = (
     Mutant("cio-fresh-ids", ("CIO-055",), "every attempt has insert ids of its own", "connector.amplitude:BatchClient.payload", _fresh_ids),
     Mutant("cio-forgetful", ("CIO-056",), "the outbox goes with the process", "connector.assembly:outbox_of", _in_memory),
     Mutant("cio-key-is-the-end", ("CIO-057",), "a refused key costs everything", f"{_DELIVERY}.refused", instead(_gives_up_key)),
+    Mutant("cio-throttled-hurry", ("CIO-058",), "throttled events wait for a second", "connector.amplitude:BatchClient.pauses_ms", instead((1_000,))),
     Mutant("cio-signs-in-capitals", ("CIO-070",), "signatures are in capitals", f"{_SIM}.signing:signature", result(lambda found, *_: found.upper())),
     Mutant("cio-reports-in-ms", ("CIO-071",), "timestamps are milliseconds", f"{_SIM}.reporting:_completed", result(_in_ms)),
     Mutant("cio-no-hour", ("CIO-072",), "no hour is waited", SETTINGS, setting("customerio.retry.pause_s", 60)),
@@ -240,4 +254,7 @@ MUTANTS = (
     Mutant("cio-old-signature", ("CIO-078",), "retries carry the first signature", SETTINGS, setting("customerio.webhook.resign", False)),
     Mutant("cio-half-a-day", ("CIO-079",), "reports are given up after half a day", SETTINGS, setting("customerio.retry.give_up_s", 43_200)),
     Mutant("cio-hour-for-all", ("CIO-080",), "an hour is waited after any status", SETTINGS, setting("customerio.retry.pausing_statuses", list(range(300, 600)))),
+    Mutant("cio-one-world", ("CIO-081",), "keys are known in either region", f"{_SIM}.app:at_home", instead(lambda find, _region: find)),
+    Mutant("cio-patient", ("CIO-082",), "an answer has half a minute", SETTINGS, setting("customerio.webhook.timeout_s", 30)),
+    Mutant("cio-hour-after-a-timeout", ("CIO-082",), "an hour is waited after a timeout", f"{_SIM}.retrying:answered", arguments(_broken)),
 )
