@@ -58,8 +58,8 @@ def post(
     """POST ``body`` to the connector in real time and journal it; never raises for what the network does.
 
     No write transaction may be open. Faults set for the platform ``connector`` apply here: a lost answer
-    (``reset_after``) is delivered and then forgotten, which is what makes duplicates; a ``late_answer``, or one that
-    ``latency`` makes later than ``timeout_s``, is forgotten as if it had not come in time; ``duplicate`` delivers twice.
+    (``reset_after``) is delivered and then forgotten, which is what makes duplicates; so is a ``late_answer``, or one
+    that ``latency`` makes later than ``timeout_s``, as if it had not come in time; ``duplicate`` delivers twice.
 
     :param spoil: what the kinds of :data:`faults.SPOILING` do to this feed's requests.
     """

@@ -413,6 +413,22 @@ def test_test_connection_sends_one_email_sent(tmp_path: Path, stub: Amplitude) -
     assert KEY not in done.output
 
 
+def test_a_running_connector_tests_its_connection_past_the_outbox(bench: Desk, stub: Amplitude) -> None:
+    tested = bench.client.post("/flows/customerio/test")
+    assert (tested.status_code, tested.get_json()["amplitude"], stub.paths) == (200, "accepted", ["/batch"])
+    (event,) = stub.uploads[0]["events"]
+    assert (event["event_type"], event["time"]) == ("Email Sent", NOW_MS)
+    stub.key = "another"
+    refused = bench.client.post("/flows/customerio/test")
+    assert refused.status_code == 502
+    assert "Invalid API key" in refused.get_json()["reason"]
+    assert KEY not in refused.text
+    assert not any(bench.outbox.counts().values())
+    assert bench.flow.delivery.status == "running"
+    bench.draining.set()
+    assert bench.client.post("/flows/customerio/test").status_code == 503
+
+
 def test_test_connection_without_the_section_is_exit_2(tmp_path: Path) -> None:
     (tmp_path / "integration.yaml").write_text("currents: {amplitude: {api_key: k}}\n", "utf-8")
     done = CliRunner().invoke(connect, [str(tmp_path / "integration.yaml"), "--test", "customerio"], env=ENVIRON)

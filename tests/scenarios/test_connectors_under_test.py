@@ -96,6 +96,14 @@ def test_a_connector_of_reports_in_any_language_is_judged_at_a_path_of_its_own()
     assert found["elsewhere"].verdict == "not_applicable"
 
 
+def test_a_connector_without_test_connection_is_not_judged_by_it() -> None:
+    (scenario,) = packs.select(packs.load(), ids=["connection-tested"])
+    plan = Plan(f"{sys.executable} {SCRIPT} right", feeds=OWN, pictures=False)
+    with Pool(1) as pool:
+        ((_, _, result),) = pool.play([(scenario, plan)])
+    assert result.verdict == "not_applicable"
+
+
 @pytest.mark.parametrize("feed", ["customer=/hooks", "customerio=hooks", "customerio"])
 def test_a_feed_that_cannot_be_is_told_in_one_line(feed: str) -> None:
     done = CliRunner().invoke(check, ["--feed", feed])

@@ -181,9 +181,17 @@ def test_a_late_answer_is_a_timeout(hooked: Any, receiver: Any) -> None:
     assert receiver.got[1].tank_ms - receiver.got[0].tank_ms == MINUTE * 1000
 
 
+@pytest.mark.parametrize(("ms", "times"), [(5, 1), (3_600_000, 2)])
+def test_latency_makes_an_answer_late_from_four_seconds_on(hooked: Any, receiver: Any, ms: int, times: int) -> None:
+    hooked.fault("latency", ms=ms)
+    ids = hooked.report_many(1)
+    hooked.advance(MINUTE)
+    assert receiver.ids() == ids * times
+
+
 def test_a_receiver_that_takes_too_long(hooked: Any, receiver: Any) -> None:
-    hooked.set(**{"webhook.timeout_s": 0.05})
-    receiver.answer = lambda _: clock.real_sleep(0.2) or 200 if len(receiver.got) == 1 else 200  # type: ignore[func-returns-value]
+    hooked.set(**{"webhook.timeout_s": 0.5})
+    receiver.answer = lambda _: clock.real_sleep(0.8) or 200 if len(receiver.got) == 1 else 200  # type: ignore[func-returns-value]
     ids = hooked.report_many(1)
     hooked.advance(MINUTE)
     assert receiver.ids() == ids * 2
