@@ -11,7 +11,7 @@ from connector.amplitude import Client
 from connector.amplitude_rest import RestClient
 from connector.braze import CohortClient, TrackClient
 from connector.config import Config
-from connector.delivery import HOUR_MS, Delivery
+from connector.delivery import EXPIRE_MS, HOUR_MS, Delivery
 from connector.engine import Work
 from connector.outbox import Outbox, Unreachable
 from connector.sections import ConfigError, Source
@@ -76,7 +76,8 @@ def assemble(config: Config) -> Flows:
     stream = config.event_stream
     if stream is not None and stream.enabled:
         outbox = outbox_of(config, "event_stream", streaming.TABLES)
-        flows.append(Flow("event_stream", outbox, Delivery(outbox, TrackClient(stream.url, stream.api_key))))
+        client_of_braze = TrackClient(stream.url, stream.api_key)
+        flows.append(Flow("event_stream", outbox, Delivery(outbox, client_of_braze, expire_ms=EXPIRE_MS)))
     cohorts = config.cohort_sync
     if cohorts is not None:
         outbox = outbox_of(config, "cohort_sync", syncing.TABLES + cohort_changes.TABLES)

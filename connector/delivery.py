@@ -31,6 +31,8 @@ PROBE_MS = 290_000
 
 Braze re-sends after 2 to 5 minutes (Braze docs, Currents integration for partners)."""
 GIVE_UP_MS = 48 * HOUR_MS
+EXPIRE_MS = 4 * HOUR_MS
+"""How long streamed events and users are tried, whatever the error (Amplitude docs, Event streaming overview)."""
 BACKOFF_MS, BACKOFF_CAP_MS = 1_000, 300_000
 TURN = 20
 """Requests that a flow makes before the others have their turn."""
@@ -103,12 +105,16 @@ class Delivery:
     """Moves an outbox to its platform, a portion at a time.
 
     ``keep_ms``: how long a refused key keeps events; None is the 48 hours of Braze and Amplitude.
+    ``expire_ms``: how long an event is tried after its first attempt, whatever the error; None is for ever.
     """
 
-    def __init__(self, outbox: Outbox, client: Client, keep_ms: int | None = None) -> None:
+    def __init__(
+        self, outbox: Outbox, client: Client, keep_ms: int | None = None, expire_ms: int | None = None
+    ) -> None:
         self.outbox = outbox
         self.client = client
         self.keep_ms = keep_ms
+        self.expire_ms = expire_ms
         self._attempt = 0
         self._throttled: dict[str, int] = {}
         self._pruned_ms = 0
@@ -124,6 +130,7 @@ class Delivery:
     def work(self, now_ms: int) -> int:
         """Deliver what may go now, up to :data:`TURN` requests; answers when there is more to do, in ms."""
         self._prune(now_ms)
+        self._expire(now_ms)
         paused_ms = self.outbox.note("paused_ms") or 0
         if paused_ms > now_ms:
             return paused_ms
@@ -141,6 +148,8 @@ class Delivery:
                     metrics.uploaded(self.client.vendor, reply.kind)
                     goes_on = self.settle(batch, reply, now_ms)
                 if not goes_on:
+                    if self.expire_ms is not None:
+                        self.outbox.failed(now_ms)
                     return self.outbox.note("paused_ms") or now_ms
                 if reply.kind == "accepted" and len(batch) == len(due) < most and not any(i.due_ms > 0 for i in batch):
                     return self._following(now_ms)  # whoever brings more says so: it waits to travel together
@@ -149,6 +158,14 @@ class Delivery:
     def _following(self, now_ms: int) -> int:
         following = self.outbox.next_due_ms(now_ms)
         return FOREVER_MS if following is None else following
+
+    def _expire(self, now_ms: int) -> None:
+        if self.expire_ms is None:
+            return
+        reason = f"not delivered within {self.expire_ms // HOUR_MS} hours"
+        dropped = self.outbox.expire(now_ms - self.expire_ms, now_ms, reason)
+        if dropped:
+            log.error("%d events have expired: %s", dropped, reason)
 
     def _prune(self, now_ms: int) -> None:
         if now_ms - self._pruned_ms > HOUR_MS:
@@ -259,7 +276,9 @@ class Delivery:
             since = now_ms
             self.outbox.set_note("refused_ms", since)
             log.error("%s refuses the key (%s): events are kept for a while", self.client.vendor, reply.reason)
-        if given_up(since, now_ms, self.keep_ms):
+        if self.expire_ms is not None:
+            self.outbox.set_note("paused_ms", now_ms + PROBE_MS)
+        elif given_up(since, now_ms, self.keep_ms):
             reason = expired(self.client.vendor, self.keep_ms)
             dropped = self.outbox.drop_pending(now_ms, reason)
             log.error("%d events dropped: %s", dropped, reason)

@@ -25,6 +25,8 @@ KEEP_EVENTS = 5_000_000
 FREED = -1
 """The instant of an event that goes at once, whatever is held of its lane: the platform has told them apart."""
 _PRUNED_AT_ONCE = 5_000
+_LAST = 2**62
+"""A number beyond every event's."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -44,6 +46,7 @@ CREATE INDEX IF NOT EXISTS events_lane ON events (lane, n, due_ms) WHERE state =
 CREATE INDEX IF NOT EXISTS events_ended ON events (ended_ms) WHERE state <> 'pending';
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS uploads (n INTEGER PRIMARY KEY AUTOINCREMENT, events TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS failures (at_ms INTEGER NOT NULL, upto INTEGER NOT NULL);
 """
 
 COLUMNS = "n, id, lane, body, most, due_ms"
@@ -120,6 +123,8 @@ class Outbox:
 
     AMONG = "IN (SELECT value FROM json_each(?))"
     """SQL after a column: one of the texts in a JSON list."""
+    UNCLAIMED = ""
+    """SQL after a query of events: only those that nobody else is delivering."""
 
     def __init__(self, path: Path, more: str = "") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -294,13 +299,37 @@ class Outbox:
         rows = self._rows("SELECT n, due_ms FROM events WHERE lane = ? AND state = 'pending' ORDER BY n", lane)
         return [(row[0], row[1]) for row in rows]
 
-    def drop_pending(self, now_ms: int, reason: str) -> int:
-        """Give every pending event up; answers how many."""
+    def drop_pending(self, now_ms: int, reason: str, upto: int | None = None) -> int:
+        """Give every pending event up, or those up to a number, but not what others deliver; answers how many."""
         with self._write() as db:
-            return db.execute(
-                "UPDATE events SET state = 'dropped', reason = ?, ended_ms = ? WHERE state = 'pending'",
-                (reason, now_ms),
-            ).rowcount
+            made = db.execute(
+                "UPDATE events SET state = 'dropped', reason = ?, ended_ms = ? WHERE n IN "
+                f"(SELECT n FROM events WHERE state = 'pending' AND n <= ? ORDER BY n{self.UNCLAIMED})",
+                (reason, now_ms, _LAST if upto is None else upto),
+            )
+            return int(made.rowcount)
+
+    def failed(self, now_ms: int) -> None:
+        """Note that an attempt has failed, for everything that waits now."""
+        with self._write() as db:
+            db.execute("INSERT INTO failures (at_ms, upto) SELECT ?, COALESCE(max(n), 0) FROM events", (now_ms,))
+
+    def expire(self, before_ms: int, now_ms: int, reason: str) -> int:
+        """Give up what has been waiting since an attempt that failed before an instant; answers how many.
+
+        What others deliver at that moment is looked at again the next time.
+        """
+        upto: int | None = self._rows("SELECT max(upto) FROM failures WHERE at_ms < ?", before_ms)[0][0]
+        if upto is None:
+            return 0
+        dropped = self.drop_pending(now_ms, reason, upto)
+        with self._write() as db:
+            db.execute(
+                "DELETE FROM failures WHERE at_ms < ? AND NOT EXISTS "
+                "(SELECT 1 FROM events WHERE state = 'pending' AND n <= ?)",
+                (before_ms, upto),
+            )
+        return dropped
 
     def prune(self, now_ms: int) -> None:
         """Forget a portion of the events that ended long ago, or that are too many."""

@@ -117,6 +117,7 @@ class SharedOutbox(Outbox):
     """
 
     AMONG = "IN (SELECT jsonb_array_elements_text(?::jsonb))"
+    UNCLAIMED = " FOR UPDATE SKIP LOCKED"
 
     def __init__(self, url: str, flow: str, more: str = "") -> None:
         schema = f"connector_{flow}"
@@ -246,16 +247,6 @@ class SharedOutbox(Outbox):
         """When to look again: others may take events, or die and leave theirs."""
         found = super().next_due_ms(now_ms)
         return now_ms + POLL_MS if found is None else min(found, now_ms + POLL_MS)
-
-    def drop_pending(self, now_ms: int, reason: str) -> int:
-        """Give every pending event up, but for claimed ones; answers how many."""
-        with self._write() as db:
-            made = db.execute(
-                "UPDATE events SET state = 'dropped', reason = ?, ended_ms = ? WHERE n IN "
-                "(SELECT n FROM events WHERE state = 'pending' ORDER BY n FOR UPDATE SKIP LOCKED)",
-                (reason, now_ms),
-            )
-            return int(made.rowcount)
 
     def leads(self) -> bool:
         """Whether this process does the scheduled syncs: it does until its connection ends."""

@@ -57,8 +57,9 @@ def event_row(stream: Stream, body: bytes) -> Taken:
 def figures(outbox: Outbox) -> dict[str, float]:
     """How the delivery of events and users does, in the words of Amplitude's delivery metrics.
 
-    What has no identifier, or is refused by Braze, is discarded and counts as not delivered; what is not selected
-    does not count. Source: Amplitude docs, Event Streaming Metrics Summary API (the relations are inferred).
+    What has no identifier, or is refused by Braze, is discarded; what was not delivered within four hours has
+    expired; both count as not delivered. What is not selected does not count.
+    Source: Amplitude docs, Event Streaming Metrics Summary API (the relations are inferred).
     """
     counts = outbox.counts()
     discarded = counts["dead"] + outbox.reasons().get("skipped", {}).get(event_stream.NO_IDENTIFIER, 0)

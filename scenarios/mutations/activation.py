@@ -265,6 +265,7 @@ MUTANTS = (
     Mutant("act-throttled-lost", ("ACT-056",), "a 429 costs the events", _READ, _kind("throttled", "accepted")),
     Mutant("act-hammers", ("ACT-057",), "a 429 is repeated at once", _READ, result(_no_window)),
     Mutant("act-refused-lost", ("ACT-058",), "a refused key costs the events", f"{_DELIVERY}:Delivery.refused", instead(_given_up_at_once)),
+    Mutant("act-never-expires", ("ACT-064",), "events are tried for ever", "connector.outbox:Outbox.expire", instead(lambda *_: 0)),
     Mutant("act-nameless", ("ACT-062",), "requests do not name the partner", "connector.braze:USER_AGENT", instead("python-requests")),
     Mutant("act-forgets", ("ACT-059",), "taken events are not kept across restarts", "connector.outbox:Outbox.__init__", _in_memory),
     Mutant("act-repeats", ("ACT-060",), "an event that is streamed twice is two", f"{_TAKING}:event_id", _new_each_time),

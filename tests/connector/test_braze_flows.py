@@ -8,13 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from connector import membership
+from connector import membership, streaming
 from connector.amplitude_rest import RestClient
 from connector.config import ConfigError, load
 from connector.flows import event_stream, property_sync
 from connector.flows.cohort_sync import CohortSync, shown_name
 from connector.flows.event_stream import Discarded, Identification, Selected, Stream
 from connector.flows.property_sync import PropertySync
+from connector.outbox import Outbox, Taken
 from connector.syncing import following
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -241,3 +242,19 @@ def test_two_syncs_of_a_cohort_have_baselines_of_their_own(tmp_path: Path) -> No
     )
     assert config.cohort_sync is not None
     assert [each.id for each in config.cohort_sync.scheduled] == ["cohort:c", "cohort:c:2"]
+
+
+def test_what_is_discarded_and_what_has_expired_are_told_apart(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.sqlite", streaming.TABLES)
+    assert streaming.figures(outbox)["deliveryRate"] == 1.0
+    bodies = [b"{}"] * 4
+    outbox.put([Taken(str(n), str(n), body) for n, body in enumerate(bodies)])
+    outbox.put([Taken("anonymous", "", None, event_stream.NO_IDENTIFIER), Taken("other", "", None, "not selected")])
+    outbox.end([1], "sent", 1)
+    outbox.end([2], "dead", 1, "refused by Braze")
+    outbox.failed(1)
+    assert outbox.expire(HOUR_MS, 4 * HOUR_MS, "too late") == 2
+    assert streaming.figures(outbox) == {
+        "eventsDelivered": 1, "eventsNotDelivered": 4, "eventsDiscarded": 2, "eventsExpired": 2, "deliveryRate": 0.2,
+    }  # fmt: skip
+    outbox.close()

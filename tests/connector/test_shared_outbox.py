@@ -171,6 +171,25 @@ def test_a_refused_key_is_probed_by_one_and_drops_nothing_that_is_claimed(share:
         assert [each.id for each in rest] == ["1:1"]
 
 
+def test_what_failed_too_long_ago_expires_unless_it_is_claimed(share: Any) -> None:
+    first, second = share(), share()
+    first.put([_taken(1, 1), _taken(2, 1)])
+    with first.claimed(0, 9):
+        first.failed(0)
+    first.put([_taken(3, 1)])
+    second.failed(HOUR_MS)
+    first.put([_taken(4, 1)])
+    assert second.expire(0, HOUR_MS, "too long") == 0
+    with first.claimed(HOUR_MS, 1) as mine:
+        assert [each.id for each in mine] == ["1:1"]
+        assert second.expire(1, HOUR_MS, "too long") == 1
+    assert second.expire(1, HOUR_MS, "too long") == 1
+    assert first.reasons() == {"dropped": {"too long": 2}}
+    assert second.expire(HOUR_MS + 1, HOUR_MS, "too long") == 1
+    assert second.expire(9 * HOUR_MS, HOUR_MS, "too long") == 0
+    assert [each.id for each in first.due(HOUR_MS, 9)] == ["4:1"]
+
+
 def test_a_claim_ends_with_its_connection_and_what_was_sent_is_counted(share: Any, shared_url: str) -> None:
     first, second = share(), share()
 
