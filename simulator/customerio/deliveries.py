@@ -5,7 +5,7 @@ Source: Customer.io's OpenAPI document of reporting webhooks; Track API, report 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from simulator.store import insert_rows, json_set, metadata
 from simulator.tank import Tank
 
 _LIFE = "customerio.life"
+REPLIES_S = 72 * 3600
+"""A reply this long after its message is still reported. Source: reporting webhooks, sms and whatsapp replied."""
 
 deliveries = Table(
     "customerio_deliveries",
@@ -209,7 +211,8 @@ def happen(
         seen["opened"] = happened_s
     if not (metric == "opened" and extra.get("prefetched")):
         seen.setdefault(metric, happened_s)
-    made.append(_report(conn, tank, row, metric, happened_s, extra))
+    if metric != "replied" or happened_s - seen.get("sent", happened_s) <= REPLIES_S:
+        made.append(_report(conn, tank, row, metric, happened_s, extra))
     mine = deliveries.c.delivery_id == row.delivery_id
     conn.execute(deliveries.update().where(mine).values(metrics=orjson.dumps(seen).decode()))
     return [each for each in made if each is not None]
@@ -242,6 +245,8 @@ def happen_now(
         people.unsubscribe(conn, row.cio_id)
     elif row.channel == "email" and metric in ("bounced", "spammed"):
         suppress(conn, orjson.loads(row.facts)["recipient"])
+    elif row.channel == "push" and metric == "bounced":
+        _lose_tokens(conn, made)
     return reporting.report(conn, tank, made, now_ms)
 
 
@@ -321,20 +326,22 @@ def _on_life(tank: Tank, _payload: Mapping[str, Any], _now_ms: int) -> None:
             extra = orjson.loads(each.extra)
             if row is None or (each.does == "unsubscribe" and not people.unsubscribe(conn, row.cio_id)):
                 continue
-            made += happen(conn, tank, row, each.metric, each.happened_s, extra)
-            _change(conn, row, each.does)
+            told = happen(conn, tank, row, each.metric, each.happened_s, extra)
+            if each.does == "suppress":
+                suppress(conn, orjson.loads(row.facts)["recipient"])
+            elif each.does == "lose_token":
+                _lose_tokens(conn, told)
+            made += told
         conn.execute(_due.delete().where(_due.c.n.in_(json_set([each.n for each in rows]))))
         if made:
             reporting.report(conn, tank, made, now_ms)
         _wake(conn, now_ms)
 
 
-def _change(conn: Connection, row: Any, does: str | None) -> None:
-    facts = orjson.loads(row.facts)
-    if does == "suppress":
-        suppress(conn, facts["recipient"])
-    elif does == "lose_token":
-        for each in facts["recipients"][:1]:
+def _lose_tokens(conn: Connection, made: Sequence[Mapping[str, Any]]) -> None:
+    """The devices that these reports name get no more push."""
+    for report in made:
+        for each in report["data"]["recipients"]:
             people.lose_token(conn, each["device_id"])
 
 

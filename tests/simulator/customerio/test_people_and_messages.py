@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulator import customerio
-from simulator.customerio import deliveries, people
+from simulator.customerio import deliveries, messages, people
 
 DAY = 86_400
 WEBHOOK = {"name": "n", "endpoint": "http://127.0.0.1:9/x", "events": ["email_sent"]}
@@ -25,6 +25,11 @@ def told(workspace: Any) -> list[tuple[str, str]]:
 def delivered(workspace: Any) -> list[dict[str, Any]]:
     with workspace.tank.store.read() as conn:
         return deliveries.listed(conn)
+
+
+def happen(workspace: Any, delivery: str, metric: str, values: Any, at_s: int = 1_767_225_700) -> list[str]:
+    with workspace.tank.store.write() as conn:
+        return deliveries.happen_now(conn, workspace.tank, delivery, metric, at_s, workspace.now(), values)
 
 
 # -- who is who
@@ -198,6 +203,56 @@ def test_a_push_tells_of_the_device_that_reports(make: Any) -> None:
     _, sent, opened = (each["report"]["data"]["recipients"] if i else [] for i, each in enumerate(workspace.reports()))
     assert [each["device_id"] for each in sent] == ["t1", "t2"]
     assert opened == [{"device_id": "t2", "device_platform": "android"}]
+
+
+def test_the_device_that_a_bounce_names_gets_no_more_push(make: Any) -> None:
+    workspace = make(people="silent", behaviour={f"push.{m}": 0 for m in ("undeliverable", "failed", "attempted")})
+    for token in ("t1", "t2"):
+        workspace.track("PUT", "/customers/ann/devices", {"device": {"id": token, "platform": "ios"}})
+    body = {"transactional_message_id": "code_push", "identifiers": {"id": "ann"}}
+    for gone in ("t2", "t1"):
+        delivery = workspace.app("POST", "/v1/send/push", body).json["delivery_id"]
+        workspace.advance(60)
+        failed = {"recipients": [{"device_id": gone, "device_platform": "ios", "failure_message": "gone"}]}
+        happen(workspace, delivery, "bounced", failed)
+    workspace.app("POST", "/v1/send/push", body)
+    workspace.advance(60)
+    found = [each["report"] for each in workspace.reports()]
+    assert [each["metric"] for each in found] == [*("drafted", "sent", "bounced") * 2, "drafted", "dropped"]
+    named = [[item["device_id"] for item in each["data"].get("recipients", ())] for each in found]
+    assert named == [[], ["t1", "t2"], ["t2"], [], ["t1"], ["t1"], [], ["t1", "t2"]]
+
+
+def test_a_bounce_of_its_own_names_the_device_that_is_lost(make: Any) -> None:
+    shares = {f"push.{m}": 0 for m in ("undeliverable", "failed", "attempted")}
+    workspace = make(behaviour={**shares, "push.bounced": 1})
+    links = [f"https://example.org/{n}" for n in range(2)]
+    with workspace.tank.store.write() as conn:
+        messages.put(conn, {"kind": "campaign", "id": 900, "channel": "push", "trigger": "go", "links": links})
+    for person in range(12):
+        for token in (f"{person}-1", f"{person}-2"):
+            device = {"device": {"id": token, "platform": "ios"}}
+            workspace.track("PUT", f"/customers/p{person}/devices", device)
+        workspace.track("POST", f"/customers/p{person}/events", {"name": "go"})
+    workspace.advance(60)
+    bounced = [each["report"]["data"] for each in workspace.reports() if each["report"]["metric"] == "bounced"]
+    lost = {item["id"] for each in known(workspace) for item in each["devices"] if item["bounced"]}
+    assert len(bounced) == 12
+    assert {item["device_id"] for each in bounced for item in each["recipients"]} == lost
+
+
+def test_a_reply_is_reported_for_72_hours(make: Any) -> None:
+    workspace = make(people="silent", behaviour={f"sms.{m}": 0 for m in ("undeliverable", "failed", "attempted")})
+    workspace.track("PUT", "/customers/ann", {"phone": "+15550100001"})
+    with workspace.tank.store.write() as conn:
+        messages.put(conn, {"kind": "campaign", "id": 900, "channel": "sms", "trigger": "go"})
+    workspace.track("POST", "/customers/ann/events", {"name": "go"})
+    workspace.advance(60)
+    sent = workspace.reports()[-1]["report"]
+    assert sent["metric"] == "sent"
+    for seconds, told_of in ((3 * DAY, 1), (3 * DAY + 1, 0)):
+        made = happen(workspace, sent["data"]["delivery_id"], "replied", {}, sent["timestamp"] + seconds)
+        assert len(made) == told_of
 
 
 def test_a_push_without_devices_fails(workspace: Any) -> None:
