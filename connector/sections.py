@@ -228,23 +228,25 @@ def property_flow(integration: Mapping[str, Any], environ: Mapping[str, str], wh
             f"{where}: property_sync: AMPLITUDE_ACTIVE_COHORT_ID is not set: name the cohort of users active in the "
             "last 90 days"
         )
-    given = section["syncs"]
+    given, is_typed = section["syncs"], section.get("readings", {}).get("values", "typed") == "typed"
     return PropertySyncConfig(
         _address(section["braze"]["endpoint"], where, "property_sync"),
         section["braze"]["api_key"],
         _source(environ, where, "property_sync"),
-        tuple(_property_sync(each, active, f"{where}: property_sync.syncs[{n}]") for n, each in enumerate(given)),
+        tuple(
+            _property_sync(each, active, is_typed, f"{where}: property_sync.syncs[{n}]") for n, each in enumerate(given)
+        ),
     )
 
 
-def _property_sync(each: Mapping[str, Any], active: str, place: str) -> PropertySync:
+def _property_sync(each: Mapping[str, Any], active: str, is_typed: bool, place: str) -> PropertySync:
     _check_attributes((each["name"],), f"{place}.name")
     given = each.get("mapping", {})
     kind, label = given.get("braze_user_id_type", "external_id"), each.get("user_alias_label", "")
     if kind == "user_alias" and not label:
         raise ConfigError(f"{place}: user_alias_label is missing: give the label of the aliases")
     mapping = Identification(given.get("amplitude_property", IDS[0]), kind, label)
-    return PropertySync(each["kind"], each["name"], each["cadence"], active, mapping)
+    return PropertySync(each["kind"], each["name"], each["cadence"], active, mapping, is_typed)
 
 
 def _check_attributes(names: Iterable[str], where: str) -> None:

@@ -22,7 +22,8 @@ from connector.syncing import told
 class PropertySync:
     """One property or computation on its way to Braze; ``cohort_id`` is the cohort of active users.
 
-    ``mapping`` is by user ID; a newer edition of Braze's page names the other kinds of identifiers too.
+    ``mapping`` is by user ID; a newer edition of Braze's page names the other kinds of identifiers too. ``typed``:
+    numbers and truth values keep their type on the way; whether they do in Amplitude's own syncs is not documented.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class PropertySync:
     cadence: str
     cohort_id: str
     mapping: Identification = field(default_factory=Identification)
+    typed: bool = True
     removes: bool = False
     steady: bool = True
 
@@ -46,7 +48,7 @@ class PropertySync:
         """What Braze is told of a user: ``[identifier, value]``; None for who has no identifier or no value."""
         text = row.get(self.name) or ""
         who = row.get(self.mapping.amplitude_property) or ""
-        return told([who, typed(text)]) if who and text else None
+        return told([who, typed(text) if self.typed else text]) if who and text else None
 
     def opening(self, name: str | None, known: str | None, now_ms: int) -> list[bytes]:
         return []

@@ -110,6 +110,10 @@ def _user_id_only(self: Any, *rest: Any) -> tuple[Any, ...]:
     return replace(self, amplitude_property="user_id"), *rest
 
 
+def _untyped(self: Any, *rest: Any) -> tuple[Any, ...]:
+    return replace(self, typed=False), *rest
+
+
 def _as_if_computed_now(outbox: Any, syncs: Any, body: bytes, now_ms: int) -> tuple[Any, ...]:
     return outbox, syncs, orjson.dumps({**orjson.loads(body), "computed_time": "2000000000"}), now_ms
 
@@ -243,6 +247,7 @@ MUTANTS = (
     Mutant("aud-all-ages", ("AUD-044",), "everybody counts as active", "simulator.amplitude.cohort_computing:ACTIVE_DAYS", instead(3_650)),
     Mutant("aud-anonymous", ("AUD-045",), "anonymous users go by their Amplitude ID", f"{_PROPERTY}.value", arguments(_anonymous_too)),
     Mutant("aud-computed-prefix", ("AUD-046",), "computations are prefixed", f"{_PROPERTY}.items", _of_objects(_renamed("computed_", "computation"))),
+    Mutant("aud-text-values", ("AUD-051",), "every value is a text", f"{_PROPERTY}.value", arguments(_untyped)),
     Mutant("aud-property-once-is-hourly", ("AUD-047",), "a one-time sync of a property runs every hour", _PERIODS, _period("one-time", HOUR_MS)),
     Mutant("aud-user-id-always", ("AUD-050",), "the mapping is not looked at", "connector.run:load", result(_by_user_id)),
     Mutant("aud-values-twice", ("AUD-048",), "every value is sent twice", f"{_PROPERTY}.items", _twice),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,12 @@ def test_a_property_goes_by_the_mapped_identifier() -> None:
     (item,) = own.items(iter([told or ""]), iter(()))
     assert orjson.loads(item[1:]) == {"email": "a@example.com", "_update_existing_only": False, "tier": "gold"}
     assert PropertySync("user_property", "tier", "daily", "active").value({"tier": "gold"}, None, NOBODY) is None
+
+
+def test_values_may_be_texts_as_they_come() -> None:
+    own = PropertySync("computation", "purchases", "daily", "active", typed=False)
+    assert own.value({"user_id": "u", "purchases": "3"}, None, NOBODY) == '["u","3"]'
+    assert replace(own, typed=True).value({"user_id": "u", "purchases": "3"}, None, NOBODY) == '["u",3]'
 
 
 def test_cells_may_hold_line_breaks() -> None:
