@@ -129,8 +129,9 @@ def requests(spec: Mapping[str, Any], view: View) -> list[Failure]:
     failures = []
     if "count" in spec and not fits(spec["count"], len(found)):
         shown = [f"{e['tank_time']} {e['path']} {e['status']}" for e in found[:10]]
+        about = " ".join((platform, *(str(each) for each in spec.get("where", {}).values())))
         failures.append(
-            Failure(f"number of requests ({platform})", spec["count"], {"count": len(found), "first": shown})
+            Failure(f"number of requests ({about})", {"count": spec["count"]}, {"count": len(found), "first": shown})
         )
     each_spec = spec.get("each", {})
     for entry in found:
@@ -241,7 +242,7 @@ def _records(what: str, spec: Mapping[str, Any], every: list[dict[str, Any]]) ->
     wanted = spec.get("count", {"at_least": 1})
     failures = []
     if not fits(wanted, len(found)):
-        received = {"count": len(found), "there are": [_telling(each) for each in every[:3]]}
+        received = {"count": len(found), "there are": [_telling(each) for each in (found or every)[:3]]}
         failures.append(Failure(f"number of {text}", {"count": wanted}, received))
     for each in found:
         if "equal" in spec and not holds(spec["equal"], each):
@@ -276,7 +277,7 @@ def braze_cohort(spec: Mapping[str, Any], view: View) -> list[Failure]:
     if "title" in spec and found["title"] != spec["title"]:
         failures.append(Failure("title of the cohort in Braze", spec["title"], found["title"]))
     if "size" in spec and not fits(spec["size"], found["size"]):
-        failures.append(Failure("members of the cohort in Braze", spec["size"], found["size"]))
+        failures.append(Failure("number of members of the cohort in Braze", spec["size"], found["size"]))
     if "members" in spec and sorted(spec["members"]) != sorted(map(str, found["members"])):
         failures.append(
             Failure("members of the cohort in Braze", sorted(spec["members"]), sorted(map(str, found["members"])))

@@ -130,8 +130,9 @@ def _junit(found: Mapping[str, Any]) -> bytes:
             node = ElementTree.SubElement(
                 case, "failure", message=_clean(failure["text"]), type=", ".join(failure["rules"])
             )
-            lines = [*failure["diff"], *failure["sources"], failure["replay"]]
-            node.text = _clean("\n".join(lines))
+            said = [rules()[rule].statement for rule in failure["rules"]]
+            lines = [*said, failure["because"], *failure["diff"], *failure["sources"], failure["replay"]]
+            node.text = _clean("\n".join(filter(None, lines)))
     body: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return body
 

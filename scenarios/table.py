@@ -53,9 +53,11 @@ def _scorecard(flows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _failure(scenario: Mapping[str, Any], failure: Mapping[str, Any], statements: Sequence[str]) -> Panel:
-    lines = [*(Text(each, "bold") for each in statements), Text(failure["text"])]
+    lines = [Text(f"{scenario['title']}."), *(Text(each, "bold") for each in statements), Text(failure["text"])]
     if failure["because"]:
         lines.append(Text(failure["because"], "italic"))
+    if failure["diff"]:
+        lines.append(Text("- expected  + what came", "dim"))
     lines += [Text(line, {"+": "green", "-": "red"}.get(line[:1], "")) for line in failure["diff"][:30]]
     lines += [Text(f"source: {source}", "dim") for source in dict.fromkeys(failure["sources"])]
     lines.append(Text(f"replay: {failure['replay']}"))
