@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,7 @@ def event_stream_flow(integration: Mapping[str, Any], where: str) -> StreamConfi
         tuple(chosen.get("user", ())),
         section.get("send_users", False),
         tuple(section.get("user_properties", ())),
+        section.get("readings", {}).get("attributes", "chosen") == "changed",
     )
     enabled = section.get("status", "disabled") == "enabled"
     return StreamConfig(_address(side["endpoint"], where, "event_stream"), side["api_key"], stream, enabled)
@@ -193,6 +194,7 @@ def cohort_flow(integration: Mapping[str, Any], environ: Mapping[str, str], wher
     if section is None:
         return None
     syncs: list[CohortSync] = []
+    renames = section.get("readings", {}).get("renames", True)
     for index, each in enumerate(section["syncs"]):
         place = f"{where}: cohort_sync.syncs[{index}]"
         identifiers = tuple(each["identifier"] if isinstance(each["identifier"], list) else [each["identifier"]])
@@ -205,7 +207,8 @@ def cohort_flow(integration: Mapping[str, Any], environ: Mapping[str, str], wher
         if any(other.identifiers == identifiers for other in alike):
             raise ConfigError(f"{place}: {each['cohort_id']} is synced twice by the same identifiers: keep one")
         label = each.get("user_alias_label", "")
-        syncs.append(CohortSync(each["cohort_id"], each["cadence"], identifiers, label, own, len(alike) + 1))
+        made = CohortSync(each["cohort_id"], each["cadence"], identifiers, label, own, len(alike) + 1)
+        syncs.append(replace(made, renames=renames))
     return CohortSyncConfig(
         _address(section["braze"]["endpoint"], where, "cohort_sync"),
         section["braze"]["data_import_key"],

@@ -46,7 +46,8 @@ def change(cohort_id: str, people: Sequence[Mapping[str, Any]], *, remove: bool)
 class CohortSync:
     """One cohort on its way to Braze. ``identifiers`` in order: the first that a member has is the one it goes by.
 
-    ``amplitude_property`` supplies user IDs and aliases; ``number`` counts the syncs of the same cohort.
+    ``amplitude_property`` supplies user IDs and aliases; ``number`` counts the syncs of the same cohort; ``renames``:
+    whether a new name is told to Braze, which asks for it while Amplitude's page says nothing.
     """
 
     cohort_id: str
@@ -56,6 +57,7 @@ class CohortSync:
     amplitude_property: str = "user_id"
     number: int = 1
     removes: bool = True
+    renames: bool = True
 
     @property
     def steady(self) -> bool:
@@ -91,7 +93,8 @@ class CohortSync:
 
     def opening(self, name: str | None, known: str | None, now_ms: int) -> list[bytes]:
         """Name the cohort at first, and again under another name."""
-        return [naming(self.cohort_id, name or self.cohort_id, now_ms)] if known is None or name != known else []
+        due = known is None or (self.renames and name != known)
+        return [naming(self.cohort_id, name or self.cohort_id, now_ms)] if due else []
 
     def items(self, added: Iterator[str], removed: Iterator[str]) -> Iterator[bytes]:
         """Requests of up to 1,000 people, entries first; those under an earlier mapping get no more updates."""

@@ -54,6 +54,8 @@ class Stream:
     event_user_properties: tuple[str, ...] = ()
     send_users: bool = False
     user_properties: tuple[str, ...] = ()
+    changed_only: bool = False
+    """Whether an update carries what has changed, or every chosen property: not documented."""
 
 
 class Discarded(ValueError):
@@ -242,7 +244,11 @@ def _is_number(value: Any) -> bool:
 
 
 def attributes(stream: Stream, value: str, held: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """Braze's attributes object: every chosen property that has a value, and null for those just unset."""
-    known = {name: each for name, each in {**held, **changed}.items() if name in stream.user_properties}
+    """Braze's attributes object: every chosen property that has a value, and null for those just unset.
+
+    With ``changed_only`` nothing but what changes.
+    """
+    given = changed if stream.changed_only else {**held, **changed}
+    known = {name: each for name, each in given.items() if name in stream.user_properties}
     shown = {name: each for name, each in known.items() if each is not None or name in changed}
     return {**person(stream.mapping, value), **creates(stream), **shown}

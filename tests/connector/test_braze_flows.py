@@ -138,6 +138,18 @@ def test_attributes_show_every_chosen_value_and_null_for_what_was_unset() -> Non
     assert made == {"external_id": "ada", "_update_existing_only": False, "tier": None, "visits": 3}
 
 
+def test_attributes_may_show_what_changes_alone() -> None:
+    made = event_stream.attributes(replace(USERS, changed_only=True), "ada", {"tier": "gold", "visits": 3}, {"visits": 4})
+    assert made == {"external_id": "ada", "_update_existing_only": False, "visits": 4}
+
+
+def test_a_new_name_may_stay_untold() -> None:
+    sync = CohortSync("c1", "hourly")
+    assert len(sync.opening("New", "Old", 0)) == 1
+    assert replace(sync, renames=False).opening("New", "Old", 0) == []
+    assert len(replace(sync, renames=False).opening("New", None, 0)) == 1
+
+
 def test_a_member_goes_by_the_first_identifier_it_has_and_keeps_the_one_it_went_by() -> None:
     sync = CohortSync("c1", "hourly", ("user_alias", "user_id"), "crm", "number")
     assert sync.props == ("number",)
@@ -265,3 +277,37 @@ def test_what_is_discarded_and_what_has_expired_are_told_apart(tmp_path: Path) -
         "eventsDelivered": 1, "eventsNotDelivered": 4, "eventsDiscarded": 2, "eventsExpired": 2, "deliveryRate": 0.2,
     }  # fmt: skip
     outbox.close()
+
+
+def test_readings_of_the_set_up_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "integration.yaml"
+    path.write_text(
+        """
+event_stream: {braze: {endpoint: "http://127.0.0.1:9", api_key: k, app_id: a}, readings: {attributes: changed}}
+cohort_sync:
+  braze: {endpoint: "http://127.0.0.1:9", data_import_key: k}
+  syncs: [{cohort_id: c, identifier: user_id, cadence: daily}]
+  readings: {renames: false}
+property_sync:
+  braze: {endpoint: "http://127.0.0.1:9", api_key: k}
+  syncs: [{kind: computation, name: c, cadence: daily}]
+  readings: {values: text}
+""",
+        "utf-8",
+    )
+    config = load(
+        {
+            "AMPLITUDE_API_KEY": "k",
+            "AMPLITUDE_SECRET_KEY": "s",
+            "AMPLITUDE_ACTIVE_COHORT_ID": "active",
+            "AMPLITUDE_FEED_TOKEN": "t",
+            "WAVETANK_INTEGRATION": str(path),
+            "WAVETANK_STATE_DIR": str(tmp_path),
+        }
+    )
+    assert config.event_stream is not None
+    assert config.cohort_sync is not None
+    assert config.property_sync is not None
+    assert config.event_stream.stream.changed_only
+    assert not config.cohort_sync.scheduled[0].renames
+    assert not config.property_sync.syncs[0].typed
