@@ -183,6 +183,7 @@ def make_app(
     app = flask.Flask(f"simulator.{platform}", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = strict_slashes
+    app.url_map.merge_slashes = False  # no redirect, which would be HTML
     for index, route in enumerate(routes):
         app.add_url_rule(
             route.path,

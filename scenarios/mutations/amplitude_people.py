@@ -148,5 +148,11 @@ MUTANTS = (
     Mutant("amp-mapped-stream", ("AMP-179",), "a stream never shows mapped users", f"{_USERMAP}:people_mapped_to", instead(lambda *_: [])),
     Mutant("amp-mapped-counts", ("AMP-180",), "mapped users count apart", f"{_USERMAP}:counted_as", instead(lambda *_: {})),
     Mutant("amp-identify-nowhere", ("AMP-181",), "identify calls tell no device", "simulator.amplitude.identified:note", instead(lambda *_: None)),
+    Mutant("amp-identify-unpaid", ("AMP-185",), "identify calls tell neither who pays nor a first version", f"{_IDENTIFY}:_facts", instead(lambda _given: {})),
+    Mutant("amp-group-much", ("AMP-186",), "any number of group properties is taken", f"{_IDENTIFY}:MAX_GROUP_PROPERTIES", instead(10**9)),
+    Mutant("amp-identify-large", ("AMP-187",), "identify calls may be of any size", SETTINGS, setting("amplitude.http_v2.max_body_bytes", 10**9)),
+    Mutant("amp-group-rate", ("AMP-188",), "group identifies have no rate", f"{_IDENTIFY}:GROUP_IDENTIFIES_PER_S", instead(10**9)),
+    Mutant("amp-group-types", ("AMP-189",), "any number of group types is tracked", "simulator.amplitude.group_types:MAX_TYPES", instead(10**9)),
+    Mutant("amp-mapping-undrained", ("AMP-190",), "a breach of the mapping rate is forgotten at once", "simulator.amplitude.ingest:rate", instead(lambda *_: 0)),
     Mutant("amp-older-version", ("AMP-182",), "the older id's start version stays", f"{_STORING}:_merge_facts", _older_version),
 )  # fmt: skip

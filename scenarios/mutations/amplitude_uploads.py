@@ -169,6 +169,7 @@ MUTANTS = (
     Mutant("amp-profile-key", ("AMP-005",), "a missing secret is a wrong one", "simulator.amplitude.profile:no_key", answer(body="Invalid Api-Key")),
     Mutant("amp-profile-eu", ("AMP-006",), "the EU has a profile API", f"{_APP}:_others", _profiles_in_europe),
     Mutant("amp-path", ("AMP-007",), "an unknown path is a 404", f"{_APP}:_not_found", answer(status=404)),
+    Mutant("amp-profile-path", ("AMP-191",), "an unknown path of the profile API is a 400", f"{_APP}:_not_found", answer(status=400)),
     Mutant("amp-seconds", ("AMP-008",), "server_upload_time is in seconds", f"{_ANSWERS}:accepted", arguments(lambda now_ms, *rest: (now_ms // 1000, *rest))),
     Mutant("amp-no-gzip", ("AMP-009",), "gzip is not read", f"{_UPLOADS}:_gunzip", instead(lambda _body: None)),
     Mutant("amp-no-json", ("AMP-010",), "other words for a body that is no JSON", f"{_UPLOADS}:_invalid_json", answer(body={"code": 400, "error": "Bad request"})),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import flask
@@ -63,7 +64,9 @@ def create_app(tanks: Tanks, region: Region) -> flask.Flask:
         Route(method, path, name, None, partial(finders[by], region=region), _unknown_caller, document)
         for method, path, name, document, by in routes.ABSENT
     ]
-    known = {route.path for route in served}
+    known: dict[str, str] = {}
+    for route in served:
+        known[route.path] = f"{known[route.path]}, {route.method}" if route.path in known else route.method
     return make_app("amplitude", tanks, served, partial(_not_found, known), _fault_answer)
 
 
@@ -144,13 +147,17 @@ def _unknown_caller(_request: Request, _detail: object) -> Answer:
     return answers.refusal(403, "Forbidden")
 
 
-def _not_found(known: set[str], request: Request) -> Answer:
+def _not_found(known: Mapping[str, str], request: Request) -> Answer:
+    """``known``: path → its methods."""
     path = request.path.rstrip("/")
     if path in known:
         if request.method == "OPTIONS":
             return Answer(200, b"", answers.HEADERS, "text/plain")
         refused = answers.refusal(405, "Method not allowed")
-        return Answer(refused.status, refused.body, {**answers.HEADERS, "Allow": "POST"}, why=refused.why)
+        return Answer(refused.status, refused.body, {**answers.HEADERS, "Allow": known[path]}, why=refused.why)
+    if path.startswith("/v1/"):
+        why = Reason("unknown-path", "no such path at the User Profile API", profile.SOURCE)
+        return Answer(404, b"", content_type="text/html", why=(why,))
     why = Reason("unknown-path", "no such path at Amplitude", f"{answers.HTTP_V2}, Responses")
     return answers.refusal(400, "Invalid request path", None, why)
 

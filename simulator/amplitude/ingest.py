@@ -62,12 +62,18 @@ def handle(call: Call) -> Answer:
 
 
 def throttled(call: Call, events: list[dict[str, Any]]) -> bool:
-    """Whether these events' devices and users are over a limit; counts them when they are not."""
-    usage = _Usage(call.conn, call.tank, HTTP_V2, events, call.now_ms)
+    """Whether these events' devices and users, or the endpoint, are over a limit; counts them when they are not."""
+    usage = _Usage(call.conn, call.tank, call.request.path.rstrip("/"), events, call.now_ms)
     if usage.judge().over:
         return True
     usage.save()
     return False
+
+
+def rate(call: Call, name: str, window_ms: int) -> int:
+    """How many were counted under a name in the window that ends now."""
+    row = call.conn.execute(_RATE, {"name": name}).first()
+    return 0 if row is None else throttle.recent(tuple(orjson.loads(row.used)), call.now_ms, window_ms)
 
 
 def over_rate(call: Call, name: str, count: int, most: int, window_ms: int) -> bool:
@@ -137,7 +143,7 @@ class _Usage:
     """The use of the ids of one request: one read, one write."""
 
     def __init__(self, conn: Connection, tank: Tank, route: str, events: list[dict[str, Any]], now_ms: int) -> None:
-        limits = _limits(tank, route)
+        limits = _limits(tank, BATCH if route == BATCH else HTTP_V2)
         self.conn, self.limits, self.now_ms, self.route = conn, limits, now_ms, route
         self.indexes: dict[throttle.Key, list[int]] = {}
         for kind in limits.kinds():
@@ -149,7 +155,7 @@ class _Usage:
             self.indexes.update({(kind, value): mine for value, mine in found.items()})
         self.uses = _read_uses(conn, self.indexes, limits.bucket, route)
         starter = tank.settings["amplitude.plan"] == "starter"
-        setting = "amplitude.project_eps_batch" if route == BATCH else "amplitude.project_eps"
+        setting = "amplitude.project_eps" if route == HTTP_V2 else "amplitude.project_eps_batch"
         self.project_eps = 1000 if starter else int(tank.settings[setting])
         self.uploads_per_s = 100 if starter else None
         self.count = len(events)

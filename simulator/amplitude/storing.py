@@ -11,7 +11,7 @@ from zlib import crc32
 import orjson
 from sqlalchemy import Connection, func, select
 
-from simulator.amplitude import event_states, identified, retention, streams, tables
+from simulator.amplitude import event_states, group_types, identified, retention, streams, tables
 from simulator.amplitude.identity import FIRST_ID, Device, People, assign, derived_device_id, numbers
 from simulator.amplitude.properties import apply, merged
 from simulator.amplitude.throttle import HOUR_MS
@@ -75,6 +75,7 @@ def store(
     dropped = event_states.dropped(conn, tank, now_ms)
     if dropped:
         events = [event for event in events if event["event_type"] not in dropped]
+    events = group_types.kept(conn, events)
     devices = [event.get("device_id") or _derived(tank, event) for event in events]
     insert_ids = _insert_ids(conn, tank, events)
     keys = [crc32(each.encode()) for each in insert_ids]
@@ -236,16 +237,23 @@ def _save(conn: Connection, people: People, last: int, now_ms: int) -> None:
 def _note_facts(
     conn: Connection, events: Sequence[dict[str, Any]], owners: Sequence[int], last: int, now_ms: int
 ) -> None:
-    """Keep the version that new people began with, and since when who has paid."""
+    """Keep the version that new people began with, and since when who has paid; an Identify call may tell both."""
     started: dict[int, str | None] = {}
     paid: set[int] = set()
+    unpaid: set[int] = set()
     for event, owner in zip(events, owners, strict=True):
-        if owner > last and owner not in started:
+        if "start_version" in event:
+            started[owner] = event["start_version"]
+        elif owner > last and owner not in started:
             started[owner] = event.get("version_name") or event.get("app_version")
-        if "price" in event or "revenue" in event or event["event_type"] == REVENUE:
+        if event.get("paying") is False:
+            paid.discard(owner)
+            unpaid.add(owner)
+        elif "paying" in event or "price" in event or "revenue" in event or event["event_type"] == REVENUE:
             paid.add(owner)
     rows = [(owner, version) for owner, version in started.items() if version is not None]
     upsert_rows(conn, tables.facts, ("amplitude_id", "start_version"), rows, ("amplitude_id",))
+    upsert_rows(conn, tables.facts, ("amplitude_id", "paying_from_ms"), [(o, None) for o in unpaid], ("amplitude_id",))
     if paid:
         known = {row[0]: row[2] for row in _known(conn, tables.facts, paid)}
         new = [(owner, now_ms) for owner in sorted(paid) if known.get(owner) is None]

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, select
 
 from simulator.amplitude import ingest, tables
+from simulator.amplitude.export import refused
 from simulator.amplitude.identify import text
 from simulator.exchange import Answer, Call
 from simulator.store import json_set, upsert_rows
@@ -33,7 +34,7 @@ def write(call: Call) -> Answer:
         problem = _problem(each)
         if problem is not None:
             return text(400, problem, "invalid-mapping", f"mapping {index}: {problem}", SOURCE)
-    if ingest.over_rate(call, "usermap", len(given), RATE, WINDOW_MS):
+    if _over_rate(call, len(given)):
         return text(429, "Too many requests", "throttled", "more than 50 mappings a second over 30 s", SOURCE)
     table = tables.mappings
     for each in given:
@@ -43,6 +44,16 @@ def write(call: Call) -> Answer:
             row = (each["user_id"], each["global_user_id"])
             upsert_rows(call.conn, table, ("user_id", "global_user_id"), [row], ("user_id",))
     return text(200, "success", "mapped", "applied", SOURCE, {"mappings": len(given)})
+
+
+def _over_rate(call: Call, count: int) -> bool:
+    """Whether these mappings are more than the window takes: from then on nothing is taken until it has drained."""
+    if ingest.rate(call, "usermap-breach", WINDOW_MS):
+        return True
+    over = ingest.over_rate(call, "usermap", count, RATE, WINDOW_MS)
+    if over:
+        ingest.over_rate(call, "usermap-breach", 1, 1, WINDOW_MS)
+    return over
 
 
 def _problem(each: Any) -> str | None:
@@ -61,8 +72,7 @@ def read(call: Call) -> Answer:
     """For each asked user: which users are mapped to it, and which it is mapped to."""
     wanted = _user_ids(call)
     if not 1 <= len(wanted) <= 100:
-        error = {"error": {"http_code": 400, "type": "invalid", "message": "Invalid user_ids", "metadata": {}}}
-        return Answer(400, error)
+        return refused(400, "Invalid user_ids", "user_ids lists 1 to 100 user ids")
     table, users = tables.mappings, tables.users
     names = json_set(wanted)
     rows = call.conn.execute(

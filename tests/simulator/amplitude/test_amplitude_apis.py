@@ -224,7 +224,7 @@ def test_profile(make_tank: Any) -> None:
     assert (wrong.status_code, wrong.text) == (401, "Invalid Api-Key")
     european = make_tank(region="eu")
     secret = {"Authorization": f"Api-Key {european.ready['amplitude']['secret_key']}"}
-    assert requests.get(f"{european.amplitude}/v1/userprofile", headers=secret).status_code == 400
+    assert requests.get(f"{european.amplitude}/v1/userprofile", headers=secret).status_code == 404
 
 
 def test_merged_properties_are_those_of_the_newer_id(tank: Any) -> None:

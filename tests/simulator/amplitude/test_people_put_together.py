@@ -11,6 +11,8 @@ from typing import Any
 
 import requests
 
+from simulator.amplitude.people import canonical
+
 START_MS = 1_767_225_600_000
 
 
@@ -96,3 +98,62 @@ def test_mapped_users_are_one_in_counts_and_two_by_user_id(tank: Any) -> None:
     assert dict(zip(by_name["seriesLabels"], by_name["series"], strict=True)) == {name: [1] for name in names}
     map_users(tank, *({"user_id": name, "global_user_id": "never-seen"} for name in ("person-2", "person-3")))
     assert get(tank, "/api/2/users", **days)["data"]["series"] == [[2]]
+
+
+def test_one_persons_rows_are_found_through_an_index(make_project: Any) -> None:
+    """However many events a project holds: the index is there from the first look at a person on."""
+    project = make_project()
+    project.post([{"user_id": "person-1", "event_type": "a"}, {"device_id": "device-1", "event_type": "a"}])
+    with project.tank.store.write() as conn:
+        assert canonical(conn, 1) == (1, [])
+        assert canonical(conn, 2) == (2, [])
+        if conn.dialect.name == "postgresql":
+            made = conn.exec_driver_sql("SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()")
+            assert {"amplitude_events_of_person", "amplitude_merges_gone"} <= set(made.scalars())
+            return
+        for table, where in (
+            ("amplitude_events", "amplitude_id IN (1, 2)"),
+            ("amplitude_devices", "user_amplitude_id = 1 OR own_id IN (1, 2)"),
+            ("amplitude_merges", "amplitude_id = 1"),
+            ("amplitude_merges", "merged_amplitude_id = 1"),
+        ):
+            plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE {where}").all()
+            assert not any(step[3].startswith("SCAN") for step in plan), plan
+
+
+def test_identify_calls_are_checked_before_anything_is_kept(tank: Any) -> None:
+    for wrong in ({"paying": "perhaps"}, {"start_version": 2}, {"paying": []}):
+        form = {"api_key": tank.key, "identification": json.dumps({"user_id": "person-1", **wrong})}
+        assert requests.post(f"{tank.amplitude}/identify", data=form, timeout=30).status_code == 400
+    assert get(tank, "/api/2/usersearch", user="person-1")["type"] == "nomatch"
+    deep: dict[str, Any] = {}
+    for _ in range(41):
+        deep = {"a": deep}
+    form = {
+        "api_key": tank.key,
+        "identification": json.dumps({"group_type": "t", "group_value": "v", "group_properties": deep}),
+    }
+    answer = requests.post(f"{tank.amplitude}/groupidentify", data=form, timeout=30)
+    assert (answer.status_code, answer.text) == (400, "Invalid group_properties")
+
+
+def test_paying_is_told_and_taken_back(tank: Any) -> None:
+    def pays() -> Any:
+        tank.advance("1s")
+        tank.upload([{"user_id": "person-1", "event_type": "a"}])
+        return activity(tank, "person-1")["events"][0]["paying"]
+
+    assert pays() is None
+    identify(tank, {"user_id": "person-1", "paying": "true"})
+    assert pays() is True
+    identify(tank, {"user_id": "person-1", "paying": "false"})
+    assert pays() is None
+
+
+def test_texts_of_group_properties_are_cut(tank: Any) -> None:
+    group = {"group_type": "company", "group_value": "Acme", "group_properties": {"note": "x" * 2000}}
+    form = {"api_key": tank.key, "identification": json.dumps(group)}
+    assert requests.post(f"{tank.amplitude}/groupidentify", data=form, timeout=30).text == "success"
+    tank.upload([{"user_id": "person-1", "event_type": "a", "groups": {"company": "Acme"}}])
+    shown = activity(tank, "person-1")["events"][0]["group_properties"]
+    assert shown == {"company": {"Acme": {"note": "x" * 1024}}}
