@@ -11,6 +11,8 @@ from typing import Any
 import requests
 
 TIMEOUT_S = 30.0
+_PIECE = 1_000_000
+"""Bytes of a file that are read at once; by default there would be a great many small pieces."""
 
 
 class Unavailable(RuntimeError):
@@ -70,15 +72,18 @@ class RestClient:
         A large cohort is behind a link to another place, which is read without the key pair.
         """
         path = f"/api/5/cohorts/request/{request_id}/file"
-        answer = self._get(path)
-        if answer.status_code == 302:
-            try:
-                answer = requests.get(answer.headers["Location"], timeout=TIMEOUT_S)
-            except requests.RequestException as error:
-                raise Unavailable(f"{path}: the link leads nowhere: {type(error).__name__}") from None
-        if answer.status_code != 200:
-            raise Unavailable(f"{path}: answer {answer.status_code}")
-        return answer.content
+        answer = self._get(path, stream=True)
+        try:
+            if answer.status_code == 302:
+                answer.content  # noqa: B018 -- read to its end, so that the connection can be used again
+                link = answer.headers.get("Location", "")
+                answer = requests.get(link, timeout=TIMEOUT_S, stream=True)
+            with answer:
+                if answer.status_code != 200:
+                    raise Unavailable(f"{path}: answer {answer.status_code}")
+                return b"".join(answer.iter_content(_PIECE))
+        except requests.RequestException as error:
+            raise Unavailable(f"{path}: the file does not come: {type(error).__name__}") from None
 
     def device_ids(self, amplitude_id: str) -> list[str]:
         """The devices a person was seen on."""

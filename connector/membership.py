@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Row = Mapping[str, str]
+
+_LEAP = 4_096
+"""Bytes that are compared at once."""
+_FAR = 2_000
+"""How many lines on a line is looked for with which both files go on."""
+_WHOLE = re.compile(rb'"\d[^"]*"(?:,"(?:[^"]|"")*")*\r?')
+"""A line that is a whole member: within a value, no line begins with a quote and a digit after it."""
 
 
 class Unreadable(ValueError):
@@ -19,15 +27,28 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class File:
-    """A file as its header and its lines."""
+    """A file as its header and the rest, which ends with a line break."""
 
     header: bytes
-    lines: frozenset[bytes]
+    body: bytes
 
-    def rows(self, lines: Iterable[bytes] | None = None) -> list[Row]:
-        """Some of the lines, or all of them, as mappings by the header's names. Raises Unreadable."""
-        wanted = self.lines if lines is None else lines
-        text = b"\n".join([self.header, *wanted]).decode("utf-8", "replace")
+    def rows(self) -> list[Row]:
+        """The members as mappings by the header's names. Raises Unreadable."""
+        return self._read(self.body)
+
+    def changes(self, before: File) -> tuple[list[Row], list[Row]]:
+        """The rows that only this file has, and those that only ``before`` has, whose header is the same one.
+
+        A member that both have comes out on both sides when its place among the others is another one. Unreadable.
+        """
+        found = _walk(before.body, self.body)
+        if found is None:
+            return self.rows(), before.rows()
+        new, old = found
+        return self._read(b"\n".join(new)), self._read(b"\n".join(old))
+
+    def _read(self, body: bytes) -> list[Row]:
+        text = b"\n".join([self.header, body]).decode("utf-8", "replace")
         try:
             found: list[Row] = list(csv.DictReader(io.StringIO(text, newline="")))
         except csv.Error as error:
@@ -39,32 +60,67 @@ class File:
 
 def read(content: bytes) -> File:
     """The file of a download. Raises Unreadable."""
-    header, _, rest = content.partition(b"\n")
+    header, _, body = content.partition(b"\n")
     if b"amplitude_id" not in header:
         raise Unreadable("the first line names no amplitude_id")
-    lines = rest.split(b"\n")
-    # A value may hold a line break: then its quotes are open at the end of the line, and the two belong together.
-    if not _plain(rest) and any(line.count(b'"') % 2 for line in lines):
-        lines = list(_joined(lines))
-    return File(header, frozenset(line for line in lines if line))
+    return File(header, body if not body or body.endswith(b"\n") else body + b"\n")
 
 
-def _plain(text: bytes) -> bool:
-    """Whether it is seen at a glance that every line break is one between two lines: True is sure, False is not.
+def _walk(old: bytes, new: bytes) -> tuple[list[bytes], list[bytes]] | None:
+    """The lines that only ``new`` and only ``old`` has, walking along both in leaps over what is the same.
 
-    A break within a value has something else than quotes around it, or quotes of its own, which are doubled or the
-    value's first.
+    None when that does not tell: lines that differ are too many in one place, or no whole members (a value may hold a
+    line break).
     """
-    between = text.count(b'"\n"') + text.endswith(b'"\n')
-    return text.count(b"\n") == between and b'""\n' not in text and b',"\n' not in text
+    i = j = 0
+    added: list[bytes] = []
+    gone: list[bytes] = []
+    while i < len(old) and j < len(new):
+        same = _same(old, i, new, j)
+        if not same:
+            meeting = _meeting(old, i, new, j)
+            if meeting is None:
+                return None
+            gone += _lines(old, i, meeting[0])
+            added += _lines(new, j, meeting[1])
+            i, j = meeting
+        i, j = i + same, j + same
+    gone += _lines(old, i, len(old))
+    added += _lines(new, j, len(new))
+    return (added, gone) if all(map(_WHOLE.fullmatch, (*added, *gone))) else None
 
 
-def _joined(lines: list[bytes]) -> Iterable[bytes]:
-    open_ = b""
-    for line in lines:
-        whole = open_ + b"\n" + line if open_ else line
-        if whole.count(b'"') % 2:
-            open_ = whole
+def _lines(text: bytes, begin: int, end: int) -> list[bytes]:
+    return text[begin : end - 1].split(b"\n") if begin < end else []
+
+
+def _same(old: bytes, i: int, new: bytes, j: int) -> int:
+    """How many bytes are the same from here on, in whole lines."""
+    begin, step = i, _LEAP
+    while step:
+        part = old[i : i + step]
+        if part and part == new[j : j + len(part)]:
+            i, j = i + len(part), j + len(part)
         else:
-            open_ = b""
-            yield whole
+            step //= 2
+    return max(0, old.rfind(b"\n", begin, i) + 1 - begin)
+
+
+def _meeting(old: bytes, i: int, new: bytes, j: int) -> tuple[int, int] | None:
+    """Where both go on with the same line; None when that is far away."""
+    olds: dict[bytes, int] = {}
+    news: dict[bytes, int] = {}
+    for _ in range(_FAR):
+        if i < len(old):
+            end = old.index(b"\n", i) + 1
+            line = old[i:end]
+            if line in news:
+                return i, news[line]
+            olds[line], i = i, end
+        if j < len(new):
+            end = new.index(b"\n", j) + 1
+            line = new[j:end]
+            if line in olds:
+                return olds[line], j
+            news[line], j = j, end
+    return (i, j) if i == len(old) and j == len(new) else None

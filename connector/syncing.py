@@ -168,7 +168,7 @@ class Syncs:
             before = self._last.get(kind.id)
             if before is not None and before.header == file.header and kind.steady:
                 # What is the same in both files was delivered: only the other lines have to be read.
-                rows, old = file.rows(file.lines - before.lines), before.rows(before.lines - file.lines)
+                rows, old = file.changes(before)
                 held = self._held(kind, [each["amplitude_id"] for each in (*rows, *old)])
                 present = {each["amplitude_id"] for each in rows}
             else:

@@ -27,6 +27,7 @@ from simulator.tank import Region, Tank, Tanks, UnknownTank
 
 LINK = "/cohort-files/<tank_id>/<request_id>.csv"
 PAGE, LONG_PAGE = 5_000, 25_000
+_NO_END = 2**63 - 1
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -36,7 +37,7 @@ def file(call: Call) -> Answer:
     if found is None:
         return refused(404, "Not found", "no such request, or it is older than 7 days")
     most = int(call.tank.settings["amplitude.cohort_redirect_above"])
-    if cohorts.size(call.conn, found.cohort_id) > most:
+    if cohorts.is_larger(call.conn, found.cohort_id, most):
         why = Reason("file-link", "the cohort is large: its file is behind a link that expires", SOURCE)
         return Answer(302, b"", {"Location": _link(call, found.id)}, "text/html", why=(why,))
     return _answer(call, found)
@@ -75,26 +76,33 @@ def _lines(tank: Tank, request: Any, columns: Sequence[str]) -> Iterator[bytes]:
 
 
 _M = cohort_tables.members.c
+_HELD = cohort_tables.members.outerjoin(tables.users, tables.users.c.amplitude_id == _M.amplitude_id)
+_AFTER = (_M.cohort_id == bindparam("cohort"), _M.amplitude_id > bindparam("after"))
 _PAGE_OF = (
     select(_M.amplitude_id, tables.users.c.user_id)
-    .select_from(cohort_tables.members.outerjoin(tables.users, tables.users.c.amplitude_id == _M.amplitude_id))
-    .where(_M.cohort_id == bindparam("cohort"), _M.amplitude_id > bindparam("after"))
+    .select_from(_HELD)
+    .where(*_AFTER)
     .order_by(_M.amplitude_id)
     .limit(bindparam("page"))
 )
-_ROWS = _PAGE_OF.subquery()
-_LINES_OF = select(
-    func.count(),
-    func.max(_ROWS.c.amplitude_id),
-    joined(
-        cast(_ROWS.c.amplitude_id, String) + '","' + func.coalesce(_ROWS.c.user_id, ""), '"\n"', _ROWS.c.amplitude_id
-    ),
+_END_OF_PAGE = select(_M.amplitude_id).where(*_AFTER).order_by(_M.amplitude_id).limit(1).offset(bindparam("page"))
+_LINES_OF = (
+    select(
+        func.count(),
+        func.max(_M.amplitude_id),
+        joined(
+            cast(_M.amplitude_id, String) + '","' + func.coalesce(tables.users.c.user_id, ""), '"\n"', _M.amplitude_id
+        ),
+    )
+    .select_from(_HELD)
+    .where(*_AFTER, _M.amplitude_id < bindparam("before"))
 )
 
 
 def _two_columns(conn: Connection, given: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """A page as the database puts its lines together, and the last member of it, None at the end."""
-    count, last, text = conn.execute(_LINES_OF, given).one()
+    end = conn.execute(_END_OF_PAGE, given).scalar()
+    count, last, text = conn.execute(_LINES_OF, {**given, "before": _NO_END if end is None else end}).one()
     if not count:
         return b"", None
     page = f'"{text}"\n'

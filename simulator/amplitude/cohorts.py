@@ -200,6 +200,12 @@ def size(conn: Connection, cohort_id: str) -> int:
     return int(conn.execute(query).scalar_one())
 
 
+def is_larger(conn: Connection, cohort_id: str, most: int) -> bool:
+    """Whether a cohort has more members than ``most``; quicker than counting them all."""
+    mine = select(members.c.amplitude_id).where(members.c.cohort_id == cohort_id)
+    return conn.execute(mine.limit(1).offset(most)).first() is not None
+
+
 def shown(conn: Connection, row: Any, app: int) -> dict[str, Any]:
     """A cohort as the list gives it out."""
     given = {"andClauses": []} if row.definition is None else orjson.loads(row.definition)
@@ -293,7 +299,7 @@ def ask(call: Call) -> Answer:
     row = _current(call)
     if row is None:
         return refused(400, "Invalid cohort", "no such cohort")
-    if size(conn, row.id) > MAX_SIZE:
+    if is_larger(conn, row.id, MAX_SIZE):
         return refused(400, "Invalid cohort", "the cohort has more than 2,000,000 members")
     limited = ingest.over_rate(call, "cohort-download", 1, 60, 600_000) or ingest.over_rate(
         call, "cohort-month", 1, int(call.tank.settings["amplitude.cohort_downloads_per_month"]), 30 * 86_400_000
