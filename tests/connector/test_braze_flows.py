@@ -215,7 +215,7 @@ def test_cells_may_hold_line_breaks() -> None:
             membership.read(wrong).rows()
 
 
-STREAM = "event_stream: {braze: {endpoint: 'http://127.0.0.1:8702', api_key: k}, %s}"
+STREAM = "event_stream: {braze: {endpoint: 'http://127.0.0.1:8702', api_key: k, app_id: a}, %s}"
 COHORTS = "cohort_sync: {braze: {endpoint: 'http://127.0.0.1:8702', data_import_key: k}, syncs: [%s]}"
 PROPERTIES = "property_sync: {braze: {endpoint: 'http://127.0.0.1:8702', api_key: k}, syncs: [%s]}"
 
@@ -224,6 +224,8 @@ PROPERTIES = "property_sync: {braze: {endpoint: 'http://127.0.0.1:8702', api_key
     ("text", "words"),
     [
         (STREAM % "mapping: {braze_user_id_type: user_alias}", "user_alias_label"),
+        ("event_stream: {braze: {endpoint: 'http://127.0.0.1:8702', api_key: k}}", "app_id"),
+        (STREAM % "readings: {attributes: some}", "some"),
         (STREAM % "user_properties: [tier, external_id]", "'external_id' is no attribute"),
         (STREAM % "events: [{event_type: E, where: [{property: p, op: resembles, values: [a]}]}]", "resembles"),
         (STREAM % "events: [{event_type: E, where: [{property: p, op: is}]}]", "where"),
