@@ -21,16 +21,16 @@ ROOT = Path(__file__).parents[2]
 
 
 def free_ports() -> tuple[int, int]:
-    """A base with five free ports, and one more, below those that systems give to outgoing connections."""
+    """A base with six free ports, and one more, below those that systems give to outgoing connections."""
     for _ in range(200):
         base = random.randrange(10_100, 19_900)
         try:
-            held = [socket.create_server(("127.0.0.1", base + offset)) for offset in range(6)]
+            held = [socket.create_server(("127.0.0.1", base + offset)) for offset in range(7)]
         except OSError:
             continue
         for each in held:
             each.close()
-        return base, base + 5
+        return base, base + 6
     raise AssertionError("no free ports")
 
 
