@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from simulator.dialect import FUNCTIONS, ZERO
-from simulator.store import Store, metadata
+from simulator.store import LAYOUT, OtherVersion, Store, metadata
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,11}")
 _SETUP_LOCK = 0x77617665
@@ -107,6 +107,9 @@ class PostgresStore(Store):
             found = _raw(conn).execute(query, (f'"{self.schema}"',)).fetchone()
         if found is not None and found[0] == mark:
             return
+        held = "" if found is None else found[0] or ""
+        if held and held.partition(":")[0] != str(LAYOUT):
+            raise OtherVersion(held.partition(":")[0] if ":" in held else 1)
         with self._database.engine.connect() as conn:
             # Several processes may come here at once: the first makes the tables, the others find them.
             _raw(conn).execute(
@@ -213,7 +216,7 @@ def _definition(names: frozenset[str], tables: MetaData) -> tuple[str, str]:
         indexes = sorted(table.indexes, key=lambda each: str(each.name))
         parts += [str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)) for index in indexes]
     text = ";\n".join(parts).replace("%%", "%")
-    return text, hashlib.sha256(text.encode()).hexdigest()
+    return text, f"{LAYOUT}:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _raw(conn: Connection) -> Any:

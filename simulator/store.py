@@ -23,6 +23,7 @@ from simulator.dialect import command, fetch, insert_rows, json_set, rows_in, ru
 
 __all__ = [
     "OBSERVING",
+    "OtherVersion",
     "SqliteStore",
     "Store",
     "command",
@@ -37,6 +38,10 @@ __all__ = [
 
 metadata = MetaData()
 
+LAYOUT = 2
+"""Number of the tables' layout in states that are kept. It grows when a table or a column goes or changes its meaning:
+nothing moves the rows of an older state, so it is refused."""
+
 OBSERVING: set[str] = set()
 """Names of tables that only observe (journal, refusals …): they are no part of :meth:`Store.digest`."""
 
@@ -45,6 +50,16 @@ _CACHE, _SCAN_CACHE = -32_768, -2_048
 
 _templates: dict[frozenset[str], sqlite3.Connection] = {}
 _template_lock = threading.Lock()
+
+
+class OtherVersion(ValueError):
+    """A kept state has the tables of another version: one line, what and how to mend it."""
+
+    def __init__(self, layout: object) -> None:
+        super().__init__(
+            f"it was made by another version of wavetank (layout {layout}, this one has {LAYOUT}): "
+            "name a new state, or use that version"
+        )
 
 
 class Store(ABC):
@@ -125,7 +140,7 @@ class SqliteStore(Store):
     def _create(self) -> None:
         key = frozenset(self.tables.tables)
         if self.path is not None:
-            self.tables.create_all(self.engine)
+            self._create_in_file()
             return
         with _template_lock:
             template = _templates.get(key)
@@ -138,6 +153,21 @@ class SqliteStore(Store):
                 return
             with self._raw() as raw:
                 template.backup(raw)
+
+    def _create_in_file(self) -> None:
+        """Make the tables that are missing; raises OtherVersion."""
+        with self.engine.connect() as conn:
+            if conn.exec_driver_sql("PRAGMA user_version").scalar() == LAYOUT:
+                self.tables.create_all(conn)
+                return
+            command(conn, "BEGIN IMMEDIATE")
+            layout = conn.exec_driver_sql("PRAGMA user_version").scalar()
+            if layout != LAYOUT and conn.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1").first() is not None:
+                command(conn, "ROLLBACK")
+                raise OtherVersion(layout or 1)
+            self.tables.create_all(conn)
+            conn.exec_driver_sql(f"PRAGMA user_version = {LAYOUT}")
+            command(conn, "COMMIT")
 
     @contextmanager
     def _raw(self) -> Iterator[sqlite3.Connection]:

@@ -34,6 +34,7 @@ from simulator.apps import platform_apps, timer_handlers
 from simulator.control import Desk, create_app
 from simulator.postgres import Unreachable
 from simulator.rsgi import Adapter
+from simulator.store import OtherVersion
 from simulator.tank import Tanks
 
 DEMO_KEYS = {
@@ -171,7 +172,7 @@ class Up:
         self.state = options.state or self._temporary / "wavetank.db"
         try:
             self.tanks = Tanks(self.state)
-        except Unreachable as error:
+        except (Unreachable, OtherVersion) as error:
             raise Unusable(f"--state: {error}") from None
         except Exception as error:
             raise Unusable(f"--state {self.state}: {error}: name a file that can be written") from None
