@@ -76,7 +76,7 @@ def _others(region: Region) -> list[Route]:
     plain = {200: "success", 400: "nothing was applied", 429: "throttled"}
     listed = {200: "found", 400: "the request does not fit", 403: "wrong key pair", 429: "too many requests"}
     mapped = {**plain, 413: "too many mappings"}
-    identified = {**plain, 414: "the URL is too long"}
+    identified = {**plain, 413: "the body is too large", 414: "the URL is too long"}
     job = {200: "done", 202: "taken or under way", 400: "no such cohort", 403: "wrong key pair", 404: "unknown",
            429: "too many requests"}  # fmt: skip
     text, envelope = ("text/html",), ("application/json", "text/html")
