@@ -353,7 +353,7 @@ MUTANTS = (
     Mutant("us-only", ("CUR-072",), "every project is sent to the American host", "connector.run:load", _fixed_region),
     Mutant("huge-requests", ("CUR-073",), "requests grow without bound", f"{_DELIVERY}:MAX_BYTES", lambda _o: 50_000_000),
     Mutant("no-content-type", ("CUR-074",), "uploads do not say they are JSON", "connector.amplitude:Client.__init__", _no_content_type),
-    Mutant("identify-path", ("CUR-075",), "uploads go to another path", "connector.amplitude:PATH", lambda _o: "/httpapi"),
+    Mutant("identify-path", ("CUR-075",), "uploads go to another path", "connector.amplitude:Client.path", lambda _o: "/httpapi"),
     Mutant("no-backoff", ("CUR-076",), "failed uploads are repeated every second", f"{_DELIVERY}:backoff_ms", _pause(1_000)),
     Mutant("recent-only", ("CUR-077",), "old events are not sent", f"{_FLOW}:to_amplitude", _changed(_recent_only)),
     Mutant("short-texts-only", ("CUR-078",), "events with long texts are not sent", f"{_FLOW}:to_amplitude", _changed(_short_texts_only)),

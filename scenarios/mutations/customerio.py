@@ -257,4 +257,7 @@ MUTANTS = (
     Mutant("cio-one-world", ("CIO-081",), "keys are known in either region", f"{_SIM}.app:at_home", instead(lambda find, _region: find)),
     Mutant("cio-patient", ("CIO-082",), "an answer has half a minute", SETTINGS, setting("customerio.webhook.timeout_s", 30)),
     Mutant("cio-hour-after-a-timeout", ("CIO-082",), "an hour is waited after a timeout", f"{_SIM}.retrying:answered", arguments(_broken)),
+    Mutant("cio-replies-for-ever", ("CIO-083",), "replies are reported however late", f"{_SIM}.deliveries:REPLIES_S", instead(10**9)),
+    Mutant("cio-replies-for-a-day", ("CIO-083",), "replies are reported for a day", f"{_SIM}.deliveries:REPLIES_S", instead(86_400)),
+    Mutant("cio-dead-tokens", ("CIO-084",), "a bounce costs no token", f"{_SIM}.deliveries:_lose_tokens", instead(lambda *_: None)),
 )
