@@ -114,7 +114,7 @@ def _two_devices(original: Any) -> Any:
 
 
 def _numbers_or_not(original: Any) -> Any:
-    return lambda keep, source: keep.uid != source.uid
+    return lambda keep, source, _share: keep.uid != source.uid
 
 
 def _merges_by_itself(original: Any) -> Any:

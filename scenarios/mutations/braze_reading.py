@@ -143,13 +143,6 @@ def _both_ways(original: Any) -> Any:
     return lambda given, sight: original["partner_cohort"]({**given, "comparison": "is"}, sight)
 
 
-def _as_attribute(original: Any) -> Any:
-    def exported(profile: Any, fields: Any, now_ms: int) -> Any:
-        return {**original(profile, fields, now_ms), "cohorts": []}
-
-    return exported
-
-
 def _always_told(original: Any) -> Any:
     handle, *rest = original["POST /users/export/ids"]
 
@@ -258,7 +251,7 @@ MUTANTS = (
     Mutant("brz-import-unlocked", ("BRZ-133",), "no cohort is locked", f"{_IMPORT}:_door", _unlocked),
     Mutant("brz-import-revoked", ("BRZ-134",), "invalidated keys work", f"{_TRANSPORT}:permissions.is_data_import_key", instead(lambda _tank, value: value != "wrong")),
     Mutant("brz-import-exclude", ("BRZ-135",), "a cohort can be included only", "simulator.braze.segment_filters:_FILTERS", lambda original: {**original, "partner_cohort": _both_ways(original)}),
-    Mutant("brz-import-exported", ("BRZ-136",), "exports tell cohorts", f"{_EXPORT}:exported", _as_attribute),
+    Mutant("brz-import-exported", ("BRZ-136",), "exports tell cohorts", f"{_EXPORT}:exported", result(lambda shown, *_: {**shown, "cohorts": []})),
     Mutant("brz-import-merge", ("BRZ-137",), "a merge leaves cohorts", SETTINGS, setting("braze.merge_cohorts", False)),
     Mutant("brz-import-order", ("BRZ-138",), "additions come first", "simulator.braze.writes:APPLY", _additions_first),
     Mutant("brz-import-readded", ("BRZ-139",), "a member who is added again leaves", "simulator.braze.writes:APPLY", _toggles),
