@@ -61,6 +61,7 @@ class Bench:
         self.lab = Lab(0)
         settings = {"braze.pool_limits": {"track": 10**9}, "journal.max_entries": 10**6, "amplitude.project_eps": 10**9}
         settings["amplitude.rest_ms"] = 0  # an inferred pause, there so that parallel requests meet
+        settings["amplitude.cohort_downloads_per_month"] = HOURS + 1  # 500 would end hourly syncs on the 21st day
         settings["clock.busy_ms"] = 120_000  # a first run of 100,000 people on a busy machine takes its time
         self.ready = self.lab.create_tank({"id": "bench", "settings": settings, "limits": "batch", "seed": SEED})
         self.control = f"{self.lab.control_url}/tanks/bench"
