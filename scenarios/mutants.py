@@ -8,6 +8,7 @@ rules can fail.
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class Mutant:
     def side(self) -> str:
         """Which package is broken: ``connector`` or ``simulator``."""
         return self.target.partition(".")[0]
+
+    def original(self) -> Any:
+        """What it breaks, as it is."""
+        holder, name, _ = _find(self.target)
+        return inspect.getattr_static(holder, name)
 
     def resolves(self) -> bool:
         """Whether what it breaks is there."""

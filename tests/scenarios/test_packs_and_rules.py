@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,32 @@ def test_every_rule_has_a_mutant_and_every_mutant_a_target() -> None:
     broken = {rule for each in mutants.mutants().values() for rule in each.rules}
     assert broken == set(rulebook.rules())
     assert [each.id for each in mutants.mutants().values() if not each.resolves()] == []
+
+
+def test_a_mutant_takes_what_it_replaces_takes() -> None:
+    """One that fails when it is called would be caught without having broken its rule."""
+    unfit = []
+    for each in mutants.mutants().values():
+        original = each.original()
+        made = each.make(original) if inspect.isfunction(original) else None
+        if not inspect.isfunction(made):
+            continue
+        needed = [p for p in inspect.signature(original).parameters.values() if p.default is p.empty]
+        given = [None for p in needed if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        named = {p.name: None for p in needed if p.kind is p.KEYWORD_ONLY}
+        try:
+            inspect.signature(made).bind(*given, **named)
+        except TypeError as error:
+            unfit.append(f"{each.id}: {error}")
+    assert unfit == []
+
+
+def test_two_mutants_of_one_name_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scenarios.mutations import customerio
+
+    monkeypatch.setattr(customerio, "MUTANTS", (*customerio.MUTANTS, customerio.MUTANTS[0]))
+    with pytest.raises(ValueError, match=f"two mutants are called {customerio.MUTANTS[0].id}"):
+        mutants.mutants.__wrapped__()
 
 
 def test_a_mutant_is_mended_again() -> None:
