@@ -60,8 +60,12 @@ class Database:
         self._control: Any = None
 
     def directory(self, tables: MetaData) -> PostgresStore:
-        """The store of the directory."""
-        return PostgresStore(self, self.common, tables)
+        """The store of the directory. Raises OtherVersion, and is closed then."""
+        try:
+            return PostgresStore(self, self.common, tables)
+        except OtherVersion:
+            self.close()
+            raise
 
     def tank(self, tank_id: str, born: int) -> PostgresStore:
         """The store of a tank, made when it is not there yet."""

@@ -6,10 +6,12 @@ import hashlib
 import sqlite3
 from pathlib import Path
 
+import postgresql as servers
 import pytest
 from click.testing import CliRunner
 
 import simulator.apps  # noqa: F401  (every table is declared)
+from simulator import postgres
 from simulator.commands import up
 from simulator.store import LAYOUT, OtherVersion, SqliteStore, metadata
 from simulator.tank import Tanks, directory
@@ -50,6 +52,21 @@ def test_a_state_of_another_version_is_refused_as_it_is(tmp_path: Path, layout: 
         SqliteStore(file)
     assert list(held.iterdump()) == before
     held.close()
+
+
+def test_a_postgresql_state_of_another_version_is_refused(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = servers.fresh(postgresql)
+    tanks = Tanks(state)
+    tanks.create("kept")
+    tanks.close()
+    monkeypatch.setattr(postgres, "LAYOUT", LAYOUT + 1)
+    monkeypatch.setattr(postgres, "_definition", postgres._definition.__wrapped__)
+    with pytest.raises(OtherVersion, match=f"layout {LAYOUT}"):
+        Tanks(state)
+    monkeypatch.undo()
+    again = Tanks(state)
+    assert [each.id for each in again.list()] == ["kept"]
+    again.close()
 
 
 def test_the_server_says_so_in_one_line(tmp_path: Path) -> None:
