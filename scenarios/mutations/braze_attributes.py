@@ -168,6 +168,7 @@ def _in_bytes_only(given: Any, known: Any) -> Any:
 
 
 MUTANTS = (
+    Mutant("brz-told-sessions", ("BRZ-296",), "dates of sessions are only kept", f"{_APPLYING}:_SESSIONS", instead({})),
     Mutant("brz-lower-names", ("BRZ-060",), "names of attributes become lower case", f"{_APPLYING}:_write_custom", _lower_names),
     Mutant("brz-null-kept", ("BRZ-061",), "null is a value", f"{_ATTRIBUTES}:change", _null_is_a_value),
     Mutant("brz-attribute-unblocked", ("BRZ-062",), "attributes on the blocklist are recorded", "simulator.braze.profile_store:special_names", _attributes_unblocked),

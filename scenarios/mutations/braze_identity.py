@@ -14,6 +14,14 @@ _WRITES = "simulator.braze.writes"
 _SDK = "simulator.braze.sdk"
 
 
+def _forgets_messages(original: Any) -> Any:
+    def carry(people: Any, *more: Any) -> None:
+        original(people, *more)
+        people.moved_messages.clear()
+
+    return carry
+
+
 def _creates(original: Any) -> Any:
     def new_alias(people: Any, entry: Any, now_ms: int) -> bool:
         unknown = people.one("external_id", str(entry.get("external_id"))) is None
@@ -269,6 +277,8 @@ MUTANTS = (
     Mutant("brz-identify-phone", ("BRZ-101",), "phone numbers are looked up as they come", f"{_API}:_only", instead(_phones_as_given)),
     Mutant("brz-any-priority", ("BRZ-102",), "priorities are not looked at", f"{_API}:_order", instead(_any_order)),
     Mutant("brz-merge-behavior", ("BRZ-103",), "merge_behavior is passed over", f"{_WRITES}:_identify", _always_merges),
+    Mutant("brz-identify-unread", ("BRZ-103",), "merge_behavior none forgets messages", f"{_WRITES}:merging.carry_only", _forgets_messages),
+    Mutant("brz-long-ids", ("BRZ-340",), "external ids have any length", f"{_API}:_too_large", instead(lambda _value: False)),
     Mutant("brz-identify-many", ("BRZ-104",), "a call identifies any number", f"{_API}:MAX", instead(10**6)),
     Mutant("brz-merge-at-once", ("BRZ-105",), "merges come before their answer", SETTINGS, setting("braze.merge_delay_ms", 0)),
     Mutant("brz-merge-words", ("BRZ-106",), "a merge with other members is refused in other words", f"{_API}:refuse", instead(_fewer_words)),

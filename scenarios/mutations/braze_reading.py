@@ -261,6 +261,7 @@ MUTANTS = (
     Mutant("brz-export-devices", ("BRZ-143",), "devices find nobody", f"{_EXPORT}:_SINGLE", _external_only),
     Mutant("brz-export-nulls", ("BRZ-144",), "fields without a value are null", f"{_EXPORT}:exported", _nulls),
     Mutant("brz-export-old", ("BRZ-145",), "events are exported for ever", f"{_EXPORT}:RECENT_MS", instead(10**13)),
+    Mutant("brz-export-own-names", ("BRZ-324",), "devices are exported in their own words", f"{_EXPORT}:_devices", instead(lambda profile, _now_ms: profile.devices)),
     Mutant("brz-export-appboy", ("BRZ-146",), "the old name of the id is gone", f"{_EXPORT}:exported", result(_no_old_name)),
     Mutant("brz-segments-order", ("BRZ-147",), "segments have one order", "simulator.braze.segments:listed", _one_order),
     Mutant("brz-segment-words", ("BRZ-148",), "definitions are shown as they are", "simulator.braze.segments:described", instead(_in_json)),

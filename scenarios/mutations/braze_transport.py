@@ -136,6 +136,7 @@ MUTANTS = (
     Mutant("brz-reset-ms", ("BRZ-014",), "the reset is in ms", f"{_LIMITS}:_headers", result(_in_ms)),
     Mutant("brz-rolling", ("BRZ-015",), "a minute's window begins with its first request", f"{_LIMITS}:Window.start_ms", _rolling),
     Mutant("brz-own-counters", ("BRZ-016",), "lists count by themselves", "simulator.braze.app:gated", _by_endpoint),
+    Mutant("brz-broadcasts-shared", ("BRZ-249",), "broadcasts count in the shared pool", f"{_TRANSPORT}:_is_broadcast", instead(lambda *_: False)),
     Mutant("brz-merge-apart", ("BRZ-017",), "merges count elsewhere", _ENDPOINTS, _row("POST /users/merge", pools=["default"])),
     Mutant("brz-products-apart", ("BRZ-018",), "products count elsewhere", _ENDPOINTS, _row("GET /purchases/product_list", pools=["default"])),
     Mutant("brz-one-limit", ("BRZ-019",), "there is one limit", "simulator.braze.app:gated", _one_limit),

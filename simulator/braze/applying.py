@@ -158,6 +158,10 @@ def write_attributes(
         take_token(people, profile, token_row(each, context), now_ms)
 
 
+_SESSIONS = {"date_of_first_session": "first_session_ms", "date_of_last_session": "last_session_ms"}
+"""Fields that tell of sessions which no SDK has seen, and the figure of the profile that each sets."""
+
+
 def _write_field(profile: Profile, name: str, value: Any, effects: Effects, now_ms: int) -> None:
     stored = standard.read(name, value)
     if stored is standard.SKIP:
@@ -166,6 +170,10 @@ def _write_field(profile: Profile, name: str, value: Any, effects: Effects, now_
         profile.standard.pop(name, None)
     else:
         profile.standard[name] = stored
+    if name in _SESSIONS:
+        profile.stats.pop(_SESSIONS[name], None)
+        if stored is not None:
+            profile.stats[_SESSIONS[name]] = dates.parse(stored)
     effects.bill(profile, standard.fields()[name][1], now_ms)
 
 

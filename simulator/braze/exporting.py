@@ -46,13 +46,32 @@ def _apps(profile: Profile, _now_ms: int) -> Any:
     return [
         {
             "name": name,
-            "platform": app.get("platform"),
-            "version": app.get("version"),
+            **{each: app[each] for each in ("platform", "version") if app.get(each) is not None},
             "sessions": app["sessions"],
             "first_used": dates.shown(app["first_ms"]),
             "last_used": dates.shown(app["last_ms"]),
         }
         for name, app in profile.apps.items()
+    ]
+
+
+_DEVICE: Mapping[str, tuple[str, ...]] = {
+    "model": ("model", "device_model"),
+    "os": ("os", "os_version"),
+    **{each: (each,) for each in ("carrier", "idfv", "idfa", "device_id", "google_ad_id", "roku_ad_id")},
+    "ad_tracking_enabled": ("ad_tracking_enabled",),
+}
+"""Members of an exported device, and what a device may call them itself."""
+
+
+def _devices(profile: Profile, _now_ms: int) -> Any:
+    return [
+        {
+            name: next(each[one] for one in told if each.get(one) is not None)
+            for name, told in _DEVICE.items()
+            if any(each.get(one) is not None for one in told)
+        }
+        for each in profile.devices
     ]
 
 
@@ -71,7 +90,7 @@ def _tokens(profile: Profile, _now_ms: int) -> Any:
 
 
 _FIELDS: Mapping[str, Callable[[Profile, int], Any]] = {
-    "apps": _apps,
+    "apps": lambda p, now_ms: _apps(p, now_ms) or None,
     "attributed_campaign": lambda p, _: p.stats.get("attributed_campaign"),
     "attributed_source": lambda p, _: p.stats.get("attributed_source"),
     "attributed_adgroup": lambda p, _: p.stats.get("attributed_adgroup"),
@@ -81,7 +100,7 @@ _FIELDS: Mapping[str, Callable[[Profile, int], Any]] = {
     "created_at": lambda p, _: dates.shown(p.created_ms),
     "custom_attributes": lambda p, _: p.custom or None,
     "custom_events": lambda p, now_ms: tallies(p.events, now_ms - RECENT_MS) or None,
-    "devices": lambda p, _: p.devices or None,
+    "devices": lambda p, now_ms: _devices(p, now_ms) or None,
     "dob": _standard("dob"),
     "email": _standard("email"),
     "email_subscribe": _standard("email_subscribe"),

@@ -76,6 +76,7 @@ class People:
         self.profiles: dict[int, Profile] = {}
         self.changed: set[int] = set()
         self.moved_activity: list[tuple[int, int]] = []
+        self.moved_messages: list[tuple[int, int]] = []
         self.write_n = 0
         self._new = new
         self._found: dict[tuple[str, str], set[int]] = {}

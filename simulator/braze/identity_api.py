@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from simulator.braze import identity, pending, profile_store, standard
-from simulator.braze.refusals import refuse
-from simulator.braze.track_checks import is_alias
+from simulator.braze.refusals import refuse, table
+from simulator.braze.track_checks import MAX_EXTERNAL_ID_BYTES, is_alias
 from simulator.braze.transport import Body
 from simulator.exchange import Answer, Call, Reason
 
@@ -103,6 +103,8 @@ def identify(call: Call, body: Body) -> Answer:
         entries += [_only(each, _IDENTIFIES_BY[field], "external_id") for each in body[field]]
     if len(entries) > MAX:
         return refuse("max_ids_and_aliases", detail={"entries": len(entries)})
+    if any(_too_large(each["external_id"]) for each in entries):
+        return refuse("external_id_too_large")
     merge = body.get("merge_behavior") != "none"
     why = _queued(call, "identify", {"entries": entries, "merge": merge}, "Identify users")
     return Answer(201, {"aliases_processed": len(entries), "message": "success"}, why=why)
@@ -114,6 +116,10 @@ def _identifies(fits: Callable[[Mapping[str, Any]], bool], each: Mapping[str, An
 
 def _external_id(value: Any) -> bool:
     return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _too_large(value: Any) -> bool:
+    return len(str(value).encode()) > MAX_EXTERNAL_ID_BYTES
 
 
 _IDENTIFIES_BY = {
@@ -206,7 +212,9 @@ def rename(call: Call, body: Body) -> Answer:
     people = profile_store.load(call.conn, call.tank, wanted, call.now_ms)
     renamed, errors = [], []
     for index, each in enumerate(given):
-        refused = identity.rename(people, each["current_external_id"], each["new_external_id"], call.now_ms)
+        current, new = each["current_external_id"], each["new_external_id"]
+        too_large = table()["external_id_too_large"].text if _too_large(new) else None
+        refused = too_large or identity.rename(people, current, new, call.now_ms)
         if refused is None:
             renamed.append({name: each[name] for name in ("current_external_id", "new_external_id")})
         else:

@@ -6,7 +6,7 @@ nowhere: a named setting decides for each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from simulator.braze import standard
@@ -25,6 +25,8 @@ MERGED_FIELDS = (
     "language",
 )
 """Kept profile wins; filled only where it has none."""
+_SESSION_DATES: Mapping[str, Callable[[list[str]], str]] = {"date_of_first_session": min, "date_of_last_session": max}
+"""The earlier and the later one; texts of one form, which order as instants do."""
 _SUMS = ("sessions", "revenue", "orders", "refunds", "purchases")
 _EARLIEST = ("first_session_ms", "first_purchase_ms")
 _LATEST = ("last_session_ms", "last_purchase_ms", "last_engaged_ms")
@@ -44,6 +46,10 @@ def merge(people: People, keep: Profile, source: Profile, now_ms: int, *, subscr
             if name not in keep.standard and name in source.standard:
                 keep.standard[name] = source.standard[name]
         keep.subscriptions = {**source.subscriptions, **keep.subscriptions}
+    for name, chosen in _SESSION_DATES.items():
+        told = [each.standard[name] for each in (keep, source) if each.standard.get(name) is not None]
+        if told:
+            keep.standard[name] = chosen(told)
     keep.custom = {**source.custom, **keep.custom}
     keep.aliases = {**source.aliases, **keep.aliases}
     keep.events = _tallies(keep.events, source.events)
@@ -55,6 +61,7 @@ def merge(people: People, keep: Profile, source: Profile, now_ms: int, *, subscr
         known = {each.get("device_id") for each in keep.devices}
         keep.devices += [each for each in source.devices if each.get("device_id") not in known]
     people.moved_activity.append((source.uid, keep.uid))
+    people.moved_messages.append((source.uid, keep.uid))
     people.remove(source, "merged", now_ms, keep)
     people.touch(keep, now_ms)
 
@@ -62,6 +69,7 @@ def merge(people: People, keep: Profile, source: Profile, now_ms: int, *, subscr
 def carry_only(people: People, keep: Profile, source: Profile, now_ms: int) -> None:
     """The old ``merge_behavior: none``: only push tokens and message history go along."""
     carry_tokens(keep, source)
+    people.moved_messages.append((source.uid, keep.uid))
     people.remove(source, "merged", now_ms, keep)
     people.touch(keep, now_ms)
 

@@ -91,17 +91,17 @@ def _send(call: Call, whole: Body, kind: Kind) -> Answer:
 
 
 def _over_broadcasts(call: Call, body: Body, kind: Kind) -> Answer | None:
-    """429 when there were too many broadcasts in this minute: of all, or to the same audience."""
+    """429 when there were too many broadcasts to this audience in this minute; the gate has counted all of them."""
     if messaging_checks.recipients(body):
         return None
     settings = call.tank.settings
     plan = rate_limits.plans()[settings["braze.plan"]]
     aimed = [kind, *(body.get(name) for name in ("campaign_id", "canvas_id", "segment_id", "audience"))]
     audience = hashlib.sha256(orjson.dumps(aimed, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
-    for pool, part in (("broadcast_audience", audience), ("broadcast", "")):
-        verdict = rate_limits.count(call.conn, plan, pool, settings["braze.pool_limits"], call.now_ms, part)
-        if verdict.over:
-            return refuse("rate_limited", verdict.headers, detail={"pool": pool, "limit_reached": verdict.number})
+    pool, limits = "broadcast_audience", settings["braze.pool_limits"]
+    verdict = rate_limits.count(call.conn, plan, pool, limits, call.now_ms, audience)
+    if verdict.over:
+        return refuse("rate_limited", verdict.headers, detail={"pool": pool, "limit_reached": verdict.number})
     return None
 
 

@@ -20,8 +20,8 @@ from simulator.braze.user_tables import activity, counters, identifiers, names, 
 from simulator.store import insert_rows, rows_in, run, upsert_rows
 from simulator.tank import Tank
 
-FOLLOWING: list[Table] = [activity]
-"""Tables whose rows (column ``uid``) go over to the kept profile of a merge; their owners add them."""
+FOLLOWING: list[Table] = []
+"""Tables of message history whose rows (column ``uid``) go over to the kept profile; their owners add them."""
 
 _COLUMNS = ("uid", "braze_id", "external_id", "updated_ms", "updated_n", "data", "gone", "into_uid")
 _DATA = (
@@ -121,10 +121,10 @@ def save(conn: Connection, people: People, effects: Effects | None = None, sourc
         insert_rows(conn, activity, ("uid", "kind", "name", "time_ms", "detail"), effects.activity)
         data_points.add(conn, [(uid, day, points) for (uid, day), points in effects.points.items()], source)
         note_names(conn, effects.names)
-    if people.moved_activity:
-        moved = [(new, old) for old, new in people.moved_activity]
-        for table in FOLLOWING:
-            run(conn, f"UPDATE {table.name} SET uid = ? WHERE uid = ?", moved)
+    followed = [(table, people.moved_messages) for table in FOLLOWING]
+    for table, pairs in [(activity, people.moved_activity), *followed]:
+        if pairs:
+            run(conn, f"UPDATE {table.name} SET uid = ? WHERE uid = ?", [(new, old) for old, new in pairs])
 
 
 def note_names(conn: Connection, seen: dict[tuple[str, str], str]) -> None:

@@ -18,6 +18,7 @@ from simulator.braze import (
     identity,
     merging,
     profile_store,
+    reach,
     subscribing,
     track_checks,
     writes,
@@ -157,6 +158,9 @@ def _session_start(
     app = profile.apps.setdefault(name, {"sessions": 0, "first_ms": now_ms, "last_ms": now_ms})
     app["sessions"] += 1
     app["last_ms"] = now_ms
+    device = next((each for each in profile.devices if each.get("device_id") == action["device_id"]), {})
+    told = {"platform": reach.platform_of(device), "version": device.get("app_version")}
+    app |= {each: value for each, value in told.items() if value is not None}
     effects.activity.append((profile.uid, "session", name, now_ms, "{}"))
     effects.bill(profile, 1, now_ms)
 

@@ -6,16 +6,15 @@ A workspace where none was made takes every id that has a group's shape. Source:
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, String, Table, func, select
 
+from simulator.braze import track_checks
 from simulator.store import metadata
 from simulator.tank import Tank
 
 CHANNELS = ("email", "sms", "whatsapp")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 table = Table(
     "braze_subscription_groups",
@@ -54,5 +53,4 @@ def known(conn: Connection, tank: Tank) -> frozenset[str] | None:
 
 def is_known(conn: Connection, tank: Tank, group_id: object) -> bool:
     """Whether the workspace takes this id."""
-    ids = known(conn, tank)
-    return isinstance(group_id, str) and (_UUID.fullmatch(group_id) is not None if ids is None else group_id in ids)
+    return track_checks.is_group(group_id, known(conn, tank))

@@ -6,6 +6,7 @@ A refused object creates no profile and writes nothing; the others are processed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +27,7 @@ PRIMARY = ("external_id", "user_alias", "braze_id")
 MAX_EXTERNAL_ID_BYTES = 987
 MAX_ALIAS_BYTES = 236
 MAX_NAME = 255
+_GROUP_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 MAX_EVENT_PROPERTIES_BYTES = 102_400
 MAX_PURCHASE_PROPERTIES_BYTES = 51_200
 MAX_QUANTITY = 100
@@ -46,7 +48,7 @@ def errors() -> Mapping[str, str]:
 class Known:
     """What the workspace knows that a check needs: blocked external ids, its app and its subscription groups.
 
-    ``groups`` None takes any UUID-like text as a group.
+    ``groups`` None takes any UUID as a group.
     """
 
     blocked: frozenset[str] = frozenset()
@@ -156,6 +158,11 @@ def _attributes(given: Mapping[str, Any], known: Known) -> str | None:
     return _groups(given.get("subscription_groups"), known) or _tokens(given.get("push_tokens"), known)
 
 
+def is_group(value: Any, known: frozenset[str] | None) -> bool:
+    """Whether this is the id of a subscription group; where no group was made, every UUID is."""
+    return isinstance(value, str) and (_GROUP_ID.fullmatch(value) is not None if known is None else value in known)
+
+
 def _groups(groups: Any, known: Known) -> str | None:
     if groups is None:
         return None
@@ -164,8 +171,7 @@ def _groups(groups: Any, known: Known) -> str | None:
     for each in groups:
         if not isinstance(each, dict) or not {"subscription_group_id", "subscription_state"} <= set(each):
             return "BAD_SUBSCRIPTION_GROUP_HASH"
-        group = each["subscription_group_id"]
-        if not isinstance(group, str) or (known.groups is not None and group not in known.groups):
+        if not is_group(each["subscription_group_id"], known.groups):
             return "BAD_SUBSCRIPTION_GROUP_ID"
         if each["subscription_state"] not in ("subscribed", "unsubscribed"):
             return "BAD_SUBSCRIPTION_GROUP_STATE"

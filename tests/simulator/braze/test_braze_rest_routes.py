@@ -92,3 +92,10 @@ def test_partner_calls_carry_their_keys_in_the_body(tanks: Tanks, body: bytes, m
     assert found.tank is None
     answer = route.refuse(asked, found.detail)
     assert (answer.status, answer.body) == (401, {"message": message})
+
+
+def test_a_head_request_needs_no_content_type(tanks: Tanks) -> None:
+    tank = tanks.get("one")
+    headers = {"Authorization": f"Bearer {tank.credential('braze_rest_api_key')}"}
+    answer = braze_app.create_app(tanks).test_client().head("/events/list", headers=headers)
+    assert (answer.status_code, answer.data) == (200, b"")

@@ -12,6 +12,7 @@ from simulator.braze import data_points, pending, sdk
 
 DAY_MS = 86_400_000
 NOW = "2026-01-01T00:00:00Z"
+GROUP = "7c2d1c1e-0000-4000-a000-000000000001"
 
 
 def act(workspace: Any, do: str, device_id: str = "device-1", **more: Any) -> Any:
@@ -137,7 +138,7 @@ def test_an_action_that_lacks_something_is_refused_and_changes_nothing(workspace
         ({"current_location": {"longitude": 1, "latitude": 2}}, 1),
         ({"email_subscribe": "opted_in", "push_subscribe": "subscribed"}, 0),
         ({"push_tokens": [{"app_id": "a", "token": "t"}]}, 0),
-        ({"subscription_groups": [{"subscription_group_id": "g", "subscription_state": "subscribed"}]}, 0),
+        ({"subscription_groups": [{"subscription_group_id": GROUP, "subscription_state": "subscribed"}]}, 0),
         ({"_merge_objects": True, "_update_existing_only": False}, 0),
     ],
 )

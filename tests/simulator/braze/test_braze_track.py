@@ -15,6 +15,7 @@ from simulator.timekeeper import Timekeeper
 NOW = "2026-01-01T00:00:00Z"
 MISSING = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
 ALIAS = {"alias_name": "cookie-1", "alias_label": "web"}
+GROUP = "7c2d1c1e-0000-4000-a000-000000000001"
 
 
 def event(**more: Any) -> dict[str, Any]:
@@ -261,7 +262,11 @@ def test_published_words_of_refused_attributes(workspace: Any, given: Any, words
             "BAD_SUBSCRIPTION_GROUP_ID",
         ),
         (
-            {"subscription_groups": [{"subscription_group_id": "g", "subscription_state": "opted_in"}]},
+            {"subscription_groups": [{"subscription_group_id": "g", "subscription_state": "subscribed"}]},
+            "BAD_SUBSCRIPTION_GROUP_ID",
+        ),
+        (
+            {"subscription_groups": [{"subscription_group_id": GROUP, "subscription_state": "opted_in"}]},
             "BAD_SUBSCRIPTION_GROUP_STATE",
         ),
         ({"email_subscription_info": {}}, "INVALID_ATTRIBUTE_EMAIL_SUBSCRIPTION_INFO"),
@@ -274,10 +279,10 @@ def test_documented_conditions_by_their_names(make_workspace: Callable[..., Any]
 
 
 def test_a_subscription_change_reaches_every_profile_of_the_email(workspace: Any) -> None:
-    group = [{"subscription_group_id": "g1", "subscription_state": "subscribed"}]
+    group = [{"subscription_group_id": GROUP, "subscription_state": "subscribed"}]
     workspace.attributes({"external_id": "a", "email": "x@example.com"}, {"external_id": "b", "email": "x@example.com"})
     workspace.attributes({"external_id": "a", "subscription_groups": group})
-    assert [each["subscription_groups"] for each in workspace.people()] == [{"g1": "subscribed"}] * 2
+    assert [each["subscription_groups"] for each in workspace.people()] == [{GROUP: "subscribed"}] * 2
 
 
 def test_push_tokens_belong_to_one_profile(workspace: Any) -> None:

@@ -17,7 +17,8 @@ Messaging = Any
 
 EMAIL = {"subject": "s", "body": "Hi {{${first_name}}} {{api_trigger_properties.${x}}}"}
 PUSH = {"alert": "a"}
-SMS = {"subscription_group_id": "g", "body": "b"}
+GROUP = "7c2d1c1e-0000-4000-a000-000000000001"
+SMS = {"subscription_group_id": GROUP, "body": "b"}
 
 
 def test_a_message_reaches_those_who_exist_and_can_be_reached(shop: Messaging) -> None:
@@ -60,7 +61,7 @@ def test_push_goes_to_the_tokens_of_its_platform(shop: Messaging) -> None:
 
 
 def test_sms_needs_a_number_and_a_place_in_the_group(shop: Messaging) -> None:
-    groups = [{"subscription_group_id": "g", "subscription_state": "subscribed"}]
+    groups = [{"subscription_group_id": GROUP, "subscription_state": "subscribed"}]
     shop.workspace.attributes(
         {"external_id": "a", "phone": "+14155550100", "subscription_groups": groups},
         {"external_id": "b", "phone": "+14155550101"},
