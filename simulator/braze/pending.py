@@ -44,8 +44,7 @@ def put(conn: Connection, tank: Tank, kind: str, payload: Any, now_ms: int) -> i
     due_ms = now_ms + int(settings["braze.merge_delay_ms" if kind == "merge" else "braze.apply_delay_ms"])
     jitter_ms = int(settings["braze.apply_jitter_ms"])
     if due_ms <= now_ms and not jitter_ms:
-        points = writes.APPLY[kind](conn, tank, payload, now_ms, now_ms)
-        return _add(conn, kind, now_ms, None, None, points)
+        return note(conn, kind, writes.APPLY[kind](conn, tank, payload, now_ms, now_ms), now_ms)
     first: int | None = conn.exec_driver_sql("SELECT min(due_ms) FROM braze_writes").scalar()
     n = _add(conn, kind, now_ms, due_ms, orjson.dumps(payload).decode(), 0)
     if jitter_ms:
@@ -54,6 +53,11 @@ def put(conn: Connection, tank: Tank, kind: str, payload: Any, now_ms: int) -> i
     if first is None or due_ms < first:
         timekeeper.schedule(conn, due_ms, KIND, KIND)
     return n
+
+
+def note(conn: Connection, kind: str, points: int, now_ms: int) -> int:
+    """Note a request whose writes were applied before its answer, and what they cost; answers its number."""
+    return _add(conn, kind, now_ms, None, None, points)
 
 
 def _add(conn: Connection, kind: str, now_ms: int, due_ms: int | None, payload: str | None, points: int) -> int:

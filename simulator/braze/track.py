@@ -70,7 +70,9 @@ def sync(call: Call, body: Body) -> Answer:
     given = objects[0][1]
     profile = identity.resolve(people, given)
     users = [] if profile is None else [{**_identifiers(given), **_sync_shown(profile)}]
-    why = Reason("applied", "the write is applied", SOURCE, {"data_points": sum(effects.points.values())})
+    points = sum(effects.points.values())
+    n = pending.note(call.conn, "track", points, call.now_ms)
+    why = Reason("applied", "the write is applied", SOURCE, {"write": n, "data_points": points})
     return Answer(201, {"users": users, "message": "success"}, why=(why,))
 
 

@@ -188,11 +188,13 @@ def test_points_by_source_day_and_person(workspace: Any) -> None:
 
 def test_points_by_request(workspace: Any) -> None:
     workspace.attributes({"external_id": "ann", "x": 1, "y": 1})
+    workspace.post("/users/track/sync", {"attributes": [{"external_id": "ann", "z": 1}]})
     workspace.post("/users/delete", {"external_ids": ["ann"]})
     with workspace.tank.store.read() as conn:
         writes = pending.listed(conn)
     assert [(each["kind"], each["applied"], each["points"]) for each in writes] == [
         ("track", True, 2),
+        ("track", True, 1),
         ("delete", True, 0),
     ]
-    assert cost(workspace)["total"] == 2
+    assert cost(workspace)["total"] == 3
