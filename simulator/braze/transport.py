@@ -87,7 +87,7 @@ def parsed(body: bytes) -> Any:
 def gated(endpoint: Mapping[str, Any], handle: JsonHandler) -> Handler:
     """A view over ``handle`` that makes every check of the endpoint's row first."""
     pool, *broadcasts = endpoint.get("pools", ["default"])
-    permission = endpoint.get("permission")
+    permission, denied = endpoint.get("permission"), endpoint.get("denied", "access_denied")
     most_bytes = endpoint.get("max_bytes", MAX_BYTES)
     too_large = "too_large_bulk" if endpoint.get("too_large") == 400 else "too_large"
 
@@ -96,7 +96,7 @@ def gated(endpoint: Mapping[str, Any], handle: JsonHandler) -> Handler:
         plan = rate_limits.plans()[settings["braze.plan"]]
         mine = broadcasts[0] if broadcasts and _is_broadcast(call.request.body) else pool
         verdict = rate_limits.count(call.conn, plan, mine, settings["braze.pool_limits"], call.now_ms)
-        refusal = _door(call, permission, verdict, most_bytes, too_large)
+        refusal = _door(call, permission, denied, verdict, most_bytes, too_large)
         if refusal is not None:
             return _sent(refusal, verdict)
         body = parsed(call.request.body) if call.request.method not in ("GET", "HEAD") else {}
@@ -116,7 +116,7 @@ def _is_broadcast(body: bytes) -> bool:
 
 
 def _door(
-    call: Call, permission: str | None, verdict: rate_limits.Verdict, most_bytes: int, too_large: str
+    call: Call, permission: str | None, denied: str, verdict: rate_limits.Verdict, most_bytes: int, too_large: str
 ) -> Answer | None:
     key = call.detail
     if isinstance(key, permissions.Key):
@@ -124,7 +124,7 @@ def _door(
             status = int(call.tank.settings["braze.ip_refusal_status"])
             return refuse("ip_not_allowed", status=status, detail={"address": call.request.remote_addr})
         if not key.may(permission):
-            return refuse("access_denied", detail={"permission": permission})
+            return refuse(denied, detail={"permission": permission})
     if verdict.over:
         return refuse("rate_limited", detail={"pool": verdict.pool, "limit_reached": verdict.number})
     if len(call.request.body) > most_bytes:

@@ -63,6 +63,8 @@ def test_a_key_may_do_what_its_permissions_say(workspace: Any) -> None:
     refused = workspace.post("/users/delete", {"external_ids": ["ann"]}, **auth)
     assert (refused.status_code, refused.json) == (403, {"message": "Access Denied"})
     assert all(rate(refused))
+    mail = workspace.post("/transactional/v1/campaigns/receipt/send", {"recipient": {"external_user_id": "ann"}}, **auth)
+    assert (mail.status_code, mail.json) == (403, {"message": "You do not have permission to access this resource"})
     assert workspace.digest() == before
     assert permissions.revoke(workspace.tank, made["value"])
     assert workspace.post("/users/track", TRACK, **auth).json == {"message": f"Invalid API key: {made['value']}"}
